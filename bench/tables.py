@@ -1,0 +1,142 @@
+"""Write the benchmark results into README.md, between ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``.
+
+NAME is that of a result file, bench/results/NAME.json. Rows in which a peer is faster are kept and marked.
+Run: ``python -m bench.tables [--readme README.md] [--results bench/results] [--check]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.common import format_seconds
+
+MARK = re.compile(r"(<!-- bench:(\w+) -->\n)(.*?)(<!-- /bench:\2 -->)", re.DOTALL)
+
+
+def best_peer(contenders: list[dict[str, Any]]) -> dict[str, Any] | None:
+    peers = [c for c in contenders if not c["ours"]]
+    return min(peers, key=lambda c: c["seconds"]) if peers else None
+
+
+def headline(contenders: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Ours to be compared: the first, the plain call. Variants (out=, the kernel alone) only stand in their columns."""
+    return next((c for c in contenders if c["ours"]), None)
+
+
+def error(contender: dict[str, Any]) -> str:
+    """The largest of the contender's errors: 1e-07."""
+    values = contender.get("errors", {}).values()
+    return f"{max(values):.0e}" if values else ""
+
+
+def ratio(theirs: float, ours: float) -> str:
+    """How many times faster we are; below 1 the row is lost, and says so."""
+    value = theirs / ours
+    text = f"{value:.2f}" if value < 2 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+    return f"{text}x" if value >= 1 else f"**{text}x, slower**"
+
+
+def throughput_table(cases: list[dict[str, Any]]) -> list[str]:
+    """A row a case: ours, the best peer, the ratio, then every other contender; each with its error."""
+    names = list(dict.fromkeys(c["name"] for case in cases for c in case["contenders"]))
+    mine = next((n for n in names if n.startswith("fastkd")), "fastkd")
+    others = [n for n in names if n != mine]
+    compare = any(case["compare"] for case in cases)  # import times have no peer that does the same work
+    head = [mine, "best peer", "ratio", *others] if compare else [mine, *others]
+    lines = ["| | " + " | ".join(head) + " |", "|---" * (1 + len(head)) + "|"]
+    for case in cases:
+        by_name = {c["name"]: c for c in case["contenders"]}
+        ours, peer = headline(case["contenders"]), best_peer(case["contenders"])
+        cells = [case["row"], _cell(ours)]
+        if compare:
+            cells.append(f"{peer['name']} {format_seconds(peer['seconds'])}" if peer else "")
+            cells.append(ratio(peer["seconds"], ours["seconds"]) if ours and peer else "")
+        lines.append("| " + " | ".join(cells + [_cell(by_name.get(n)) for n in others]) + " |")
+    return lines
+
+
+def _cell(contender: dict[str, Any] | None) -> str:
+    if contender is None:
+        return ""
+    return f"{format_seconds(contender['seconds'])} ({error(contender)})".removesuffix(" ()")
+
+
+def latency_table(case: dict[str, Any]) -> list[str]:
+    """A row a contender, the fastest first: quantiles of single calls, and the median back to back."""
+    ours = headline(case["contenders"])
+    lines = [f"| {case['row']} | p50 | p99 | p99.9 | back to back | fastkd is faster, p50 | error |", "|---" * 7 + "|"]
+    for c in sorted(case["contenders"], key=lambda c: c["latency_ns"]["p50"]):
+        ns = c["latency_ns"]
+        times = [format_seconds(ns[q] * 1e-9) for q in ("p50", "p99", "p99.9")] + [format_seconds(c["seconds"])]
+        against = ratio(ns["p50"], ours["latency_ns"]["p50"]) if ours and not c["ours"] else ""
+        name = f"**{c['name']}**" if c["ours"] else c["name"]
+        lines.append("| " + " | ".join([name, *times, against, error(c)]) + " |")
+    return lines
+
+
+def footer(result: dict[str, Any]) -> list[str]:
+    env = result["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in env["versions"].items() if name != "numpy")
+    lines = [
+        f"{env['cpu']}, {env['logical_cpus']} logical CPUs, {env['os']}; {env['threads']} thread, ISA {env['isa']}; "
+        f"{env['python']} ({env['python_compiler']}), C compiler {env['c_compiler']}; "
+        f"numpy {env['versions']['numpy']} with {env['numpy_blas']}, {versions}. "
+        f"Load average before and after: {env['load_before_and_after'][0]}, {env['load_before_and_after'][1]}. "
+        f"{result['date']}, `{result['command']}`."
+    ]
+    busy = [f"{c['name']} in {case['row']} ({c['cpu_per_wall']:.1f} cores)" for case in result["cases"]
+            for c in case["contenders"] if c.get("cpu_per_wall", 0) > 1.2]  # fmt: skip
+    if busy:
+        lines.append("Used more than one core: " + "; ".join(busy) + ".")
+    if result["skipped"]:
+        lines.append("Not installed and left out: " + ", ".join(result["skipped"]) + ".")
+    if result["quick"]:
+        lines.append("**Quick run: the numbers only show that the benchmark works.**")
+    return lines
+
+
+def render(result: dict[str, Any]) -> str:
+    """Markdown of one result file. Times are medians; the largest error against float64 stands in parentheses."""
+    clocked = [c for c in result["cases"] if "latency_ns" in c["contenders"][0]]
+    plain = [c for c in result["cases"] if c not in clocked]
+    blocks = [latency_table(case) for case in clocked]
+    if plain:
+        blocks.append(throughput_table(plain))
+    return "\n\n".join(["\n".join(block) for block in blocks] + footer(result)) + "\n"
+
+
+def update(text: str, results: Path) -> str:
+    """The README text with every marked block replaced whose result file exists."""
+
+    def block(match: re.Match[str]) -> str:
+        path = results / f"{match[2]}.json"
+        if not path.exists():
+            print(f"no {path}: block {match[2]} left as it is", file=sys.stderr)
+            return match[0]
+        return match[1] + render(json.loads(path.read_text())) + match[4]
+
+    return MARK.sub(block, text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--readme", type=Path, default=Path("README.md"))
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the README is out of date")
+    options = parser.parse_args()
+    old = options.readme.read_text()
+    new = update(old, options.results)
+    if options.check:
+        sys.exit(f"{options.readme} is not what the results say: run python -m bench.tables" if new != old else 0)
+    if new != old:
+        options.readme.write_text(new)
+        print(f"updated {options.readme}")
+
+
+if __name__ == "__main__":
+    main()

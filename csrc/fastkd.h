@@ -1,0 +1,98 @@
+/* fastkd.h: the C core's contract.
+ *
+ * Kernels hold no state, allocate nothing, start no thread, print nothing and cannot fail; they may be called from any thread at once.
+ * Scratch is the caller's, 64-byte aligned, of the size (in reals) that the matching *_scratch function tells. Unless a comment allows
+ * it, outputs must not overlap inputs. Nothing is checked here: sizes are >= 1, pointers valid, options in range; fastkd's Python layer
+ * checks. Arrays are C-contiguous, n rows of C classes. `real` is float (table.f32) or double (table.f64).
+ *
+ * "Same bits": on every ISA and machine the result has the same bits. Where that is not said, ISAs differ by rounding (fused
+ * multiply-add is used where there is one): relative 1e-5 for float, 1e-13 for double on sums of well-scaled terms.
+ *
+ * From C or Cython: fkd_table *t = PyCapsule_Import("fastkd._core._native._C_API", 0); fastkd.get_include() is this file's folder.
+ */
+#ifndef FASTKD_H
+#define FASTKD_H
+#include <stdint.h>
+
+#define FKD_ABI 1          /* changes whenever a struct below changes; compare with table->abi */
+#define FKD_MAX_LAYERS 16  /* weight matrices in a network */
+#define FKD_ROWS 256       /* rows that training keeps in cache at once */
+#define FKD_PREDICT_ROWS 64
+
+enum { FKD_NO_TEACHER = 0, FKD_LOGITS = 1, FKD_PROBABILITIES = 2 };     /* fkd_distill.teacher */
+enum { FKD_IDENTITY = 0, FKD_RELU = 1, FKD_TANH = 2, FKD_GELU = 3 };    /* fkd_mlp.activation; gelu is x Phi(x), exact form */
+enum { FKD_CLASSES = 0, FKD_SQUARED = 1, FKD_QUANTILE = 2 };            /* fkd_targets.kind */
+enum { FKD_SGD = 0, FKD_ADAM = 1 };                                     /* fkd_optimizer.kind */
+
+/* How a student is distilled. Row loss:
+ *   kd_weight T^2 KL(q_t || q_s) + (1 - kd_weight) CE(target, softmax(z_s)),  q = softmax(z / T), nats, teacher first (Hinton et al. 2015)
+ * target = (1 - label_smoothing) onehot + label_smoothing / C. A row with label < 0 has no CE term; without labels no row has one.
+ * `teacher` says what the teacher array holds: nothing, logits, or probabilities at T already (rows sum to 1). */
+typedef struct {
+  double temperature, kd_weight, label_smoothing;
+  int teacher;
+} fkd_distill;
+
+/* A perceptron: `layers` weight matrices, sizes[0] features ... sizes[layers] outputs, `activation` between layers, none after the last.
+ * Parameters, flat: per layer W (n_in, n_out) row by row, then the bias (n_out). */
+typedef struct {
+  int layers, activation;
+  int64_t sizes[FKD_MAX_LAYERS + 1];
+} fkd_mlp;
+
+/* sgd: v = momentum v + g, w -= rate v. adam: Kingma and Ba 2015, epsilon added to the bias-corrected root. */
+typedef struct {
+  int kind;
+  double learning_rate, momentum, beta1, beta2, epsilon;
+} fkd_optimizer;
+
+#define FKD_DECLARE(real, suffix)                                                                                                       \
+  /* What a network learns from, row-aligned with X: labels (n) and / or teacher (n, C) for FKD_CLASSES; values (n, outputs) for        \
+   * 0.5 |f - y|^2 or the pinball loss at `quantile`; weights (n) or NULL. */                                                          \
+  typedef struct {                                                                                                                      \
+    int kind;                                                                                                                           \
+    fkd_distill how;                                                                                                                    \
+    double quantile;                                                                                                                    \
+    const int32_t *labels;                                                                                                              \
+    const real *teacher, *values, *weights;                                                                                             \
+  } fkd_targets##suffix;                                                                                                                \
+  typedef struct {                                                                                                                      \
+    /* out[r, c] = softmax(x[r] * inv_t), or its log if log_. out may be x. Returns the first row that holds NaN or +inf or nothing but \
+     * -inf, else -1. Same bits. */                                                                                                     \
+    int64_t (*softmax)(const real *x, int64_t n, int64_t C, double inv_t, int log_, real *out);                                         \
+    /* *loss = sum_r weights[r] * row loss; grad[r, c] = scale * weights[r] * d row loss / d student[r, c] (NULL: not wanted; may be    \
+     * student). Returns the first bad row as softmax does, else -1. scratch: 5 * (C rounded up to 16) reals if C > 16. Same bits. */   \
+    int64_t (*distill_loss)(const real *student, const real *teacher, const int32_t *labels, const real *weights, int64_t n, int64_t C, \
+                            const fkd_distill *how, double scale, double *loss, real *grad, real *scratch);                             \
+    int64_t (*mlp_scratch)(const fkd_mlp *net, int64_t rows);                                                                           \
+    /* Mean loss over n rows plus 0.5 l2 |W|^2 (weights, not biases); grad (flat) its gradient. scratch: mlp_scratch(net, n). */        \
+    double (*mlp_gradient)(const fkd_mlp *net, const real *params, const real *X, const fkd_targets##suffix *t, int64_t n, double l2,   \
+                           real *grad, real *scratch);                                                                                  \
+    /* One pass over the n rows that `order` lists, in minibatches of `batch`; updates params, moments m and v (v unused by sgd) and    \
+     * *step in place. Returns the mean loss, each batch before its update, without l2. scratch: mlp_scratch(net, batch). */            \
+    double (*mlp_epoch)(const fkd_mlp *net, const real *X, const fkd_targets##suffix *t, const int64_t *order, int64_t n,               \
+                        int64_t batch, double l2, const fkd_optimizer *o, real *params, real *m, real *v, int64_t *step, real *scratch); \
+    /* Prediction from weights packed once (packed_size reals, 64-byte aligned): outputs or softmax probabilities (n, outputs).         \
+     * A row with a feature that is not finite gives NaN throughout; returns how many. scratch: predict_scratch(net, n). */             \
+    int64_t (*packed_size)(const fkd_mlp *net);                                                                                         \
+    void (*pack)(const fkd_mlp *net, const real *params, real *packed);                                                                 \
+    int64_t (*predict_scratch)(const fkd_mlp *net, int64_t rows);                                                                       \
+    int64_t (*predict)(const fkd_mlp *net, const real *packed, const real *X, int64_t n, int softmax, real *out, real *scratch);        \
+  } fkd_kernels##suffix;
+
+FKD_DECLARE(float, _f32)
+FKD_DECLARE(double, _f64)
+
+typedef struct {
+  int abi;
+  const char *isa; /* "avx512", "avx2", "neon", "baseline", "scalar" */
+  fkd_kernels_f32 f32;
+  fkd_kernels_f64 f64;
+  /* out[r] = sum over p > eps of p ln(p / max(q, eps)), nats; inf where q = 0 < p and eps = 0. Same bits. */
+  void (*kl)(const double *p, const double *q, int64_t n, int64_t C, double eps, double *out);
+} fkd_table;
+
+/* The table of that name, the best one for name = NULL, or NULL if the build or the CPU lacks it. */
+const fkd_table *fkd_get_table(const char *name);
+
+#endif

@@ -1,0 +1,92 @@
+# The declarations of fastkd.h for Cython: `cimport fastkd_core` with fastkd.get_include() on the include path.
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "fastkd.h" nogil:
+    enum:
+        FKD_ABI
+        FKD_MAX_LAYERS
+        FKD_ROWS
+        FKD_NO_TEACHER
+        FKD_LOGITS
+        FKD_PROBABILITIES
+        FKD_IDENTITY
+        FKD_RELU
+        FKD_TANH
+        FKD_GELU
+        FKD_CLASSES
+        FKD_SQUARED
+        FKD_QUANTILE
+        FKD_SGD
+        FKD_ADAM
+
+    ctypedef struct fkd_distill:
+        double temperature
+        double kd_weight
+        double label_smoothing
+        int teacher
+
+    ctypedef struct fkd_mlp:
+        int layers
+        int activation
+        int64_t sizes[17]
+
+    ctypedef struct fkd_optimizer:
+        int kind
+        double learning_rate
+        double momentum
+        double beta1
+        double beta2
+        double epsilon
+
+    ctypedef struct fkd_targets_f32:
+        int kind
+        fkd_distill how
+        double quantile
+        const int32_t *labels
+        const float *teacher
+        const float *values
+        const float *weights
+
+    ctypedef struct fkd_targets_f64:
+        int kind
+        fkd_distill how
+        double quantile
+        const int32_t *labels
+        const double *teacher
+        const double *values
+        const double *weights
+
+    ctypedef struct fkd_kernels_f32:
+        int64_t (*softmax)(const float *, int64_t, int64_t, double, int, float *) noexcept nogil
+        int64_t (*distill_loss)(const float *, const float *, const int32_t *, const float *, int64_t, int64_t, const fkd_distill *, double,
+                                double *, float *, float *) noexcept nogil
+        int64_t (*mlp_scratch)(const fkd_mlp *, int64_t) noexcept nogil
+        double (*mlp_gradient)(const fkd_mlp *, const float *, const float *, const fkd_targets_f32 *, int64_t, double, float *, float *) noexcept nogil
+        double (*mlp_epoch)(const fkd_mlp *, const float *, const fkd_targets_f32 *, const int64_t *, int64_t, int64_t, double,
+                            const fkd_optimizer *, float *, float *, float *, int64_t *, float *) noexcept nogil
+        int64_t (*packed_size)(const fkd_mlp *) noexcept nogil
+        void (*pack)(const fkd_mlp *, const float *, float *) noexcept nogil
+        int64_t (*predict_scratch)(const fkd_mlp *, int64_t) noexcept nogil
+        int64_t (*predict)(const fkd_mlp *, const float *, const float *, int64_t, int, float *, float *) noexcept nogil
+
+    ctypedef struct fkd_kernels_f64:
+        int64_t (*softmax)(const double *, int64_t, int64_t, double, int, double *) noexcept nogil
+        int64_t (*distill_loss)(const double *, const double *, const int32_t *, const double *, int64_t, int64_t, const fkd_distill *, double,
+                                double *, double *, double *) noexcept nogil
+        int64_t (*mlp_scratch)(const fkd_mlp *, int64_t) noexcept nogil
+        double (*mlp_gradient)(const fkd_mlp *, const double *, const double *, const fkd_targets_f64 *, int64_t, double, double *, double *) noexcept nogil
+        double (*mlp_epoch)(const fkd_mlp *, const double *, const fkd_targets_f64 *, const int64_t *, int64_t, int64_t, double,
+                            const fkd_optimizer *, double *, double *, double *, int64_t *, double *) noexcept nogil
+        int64_t (*packed_size)(const fkd_mlp *) noexcept nogil
+        void (*pack)(const fkd_mlp *, const double *, double *) noexcept nogil
+        int64_t (*predict_scratch)(const fkd_mlp *, int64_t) noexcept nogil
+        int64_t (*predict)(const fkd_mlp *, const double *, const double *, int64_t, int, double *, double *) noexcept nogil
+
+    ctypedef struct fkd_table:
+        int abi
+        const char *isa
+        fkd_kernels_f32 f32
+        fkd_kernels_f64 f64
+        void (*kl)(const double *, const double *, int64_t, int64_t, double, double *) noexcept nogil
+
+    const fkd_table *fkd_get_table(const char *)

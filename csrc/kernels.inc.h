@@ -1,0 +1,10 @@
+/* kernels.inc.h: all kernels for one real type (FKD_BITS); included twice by each isa_*.c through unit.h. */
+#include "vec.h"
+#include "vmath.inc.h"
+#include "columns.inc.h"
+#include "softmax.inc.h"
+#include "kl.inc.h"
+#include "distill.inc.h"
+#include "gemm.inc.h"
+#include "mlp.inc.h"
+#include "predict.inc.h"

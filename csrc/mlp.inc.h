@@ -1,0 +1,300 @@
+/* mlp.inc.h: multi-layer perceptron. Forward, gradient, a whole training epoch, prediction.
+ *
+ * Layer l maps n_l to n_{l+1} with an (n_l + 1, n_{l+1}) matrix, its last row the bias. Inside, rows are padded to `leading` reals with
+ * zeros, which stay zero through forward, backward and update, so that no loop needs a mask. Activations A_l (rows x n_l) carry a column
+ * of ones at n_l: A_l^T D gives weight and bias gradients in one product. */
+
+#define mlp_work FN(mlp_work)
+#define mlp_carve FN(mlp_carve)
+#define mlp_pack FN(mlp_pack)
+#define mlp_unpack FN(mlp_unpack)
+#define mlp_ld FN(mlp_ld)
+#define mlp_wide FN(mlp_wide)
+#define mlp_activate FN(mlp_activate)
+#define mlp_deactivate FN(mlp_deactivate)
+#define mlp_transpose FN(mlp_transpose)
+#define mlp_loss FN(mlp_loss)
+#define mlp_rows FN(mlp_rows)
+#define mlp_decay FN(mlp_decay)
+#define sgd_step FN(sgd_step)
+#define adam_step FN(adam_step)
+
+/* where things lie in the caller's scratch */
+typedef struct {
+  REAL *w, *g, *m, *v;                                        /* padded parameters, gradient, moments */
+  REAL *wt[FKD_MAX_LAYERS + 1], *a[FKD_MAX_LAYERS + 1], *d[FKD_MAX_LAYERS + 1], *z[FKD_MAX_LAYERS + 1];
+  REAL *teacher, *weights, *values, *loss;
+  int32_t *labels;
+  int64_t wide, used; /* reals of padded parameters; of everything */
+} mlp_work;
+
+/* rows of activations and deltas: room for the column of ones */
+FKD_INLINE int64_t mlp_ld(const fkd_mlp *net, int l) { return leading(net->sizes[l] + 1); }
+
+static int64_t mlp_wide(const fkd_mlp *net) {
+  int64_t n = 0;
+  for (int l = 0; l < net->layers; ++l) n += (net->sizes[l] + 1) * leading(net->sizes[l + 1]);
+  return n;
+}
+
+static void mlp_carve(const fkd_mlp *net, int64_t rows, REAL *base, mlp_work *k) {
+  const int L = net->layers;
+  int64_t at = 0, out = net->sizes[L], slack = 16 * leading(out); /* mlp_transpose reads whole blocks of rows */
+#define CARVE(p, n) ((p) = base ? base + at : base, at += ((n) + 15) / 16 * 16)
+  k->wide = mlp_wide(net);
+  CARVE(k->w, k->wide + slack);
+  CARVE(k->g, k->wide);
+  CARVE(k->m, k->wide);
+  CARVE(k->v, k->wide);
+  for (int l = 0; l <= L; ++l) {
+    CARVE(k->a[l], rows * mlp_ld(net, l));
+    if (l == 0) continue;
+    CARVE(k->d[l], rows * mlp_ld(net, l));
+    if (l < L) CARVE(k->wt[l], net->sizes[l + 1] * mlp_ld(net, l));
+    if (l < L && net->activation == FKD_GELU) CARVE(k->z[l], rows * mlp_ld(net, l));
+  }
+  CARVE(k->teacher, rows * out);
+  CARVE(k->values, rows * out);
+  CARVE(k->weights, rows);
+  REAL *labels;
+  CARVE(labels, rows);
+  k->labels = (int32_t *)labels;
+  CARVE(k->loss, 5 * ((out + 15) / 16 * 16));
+#undef CARVE
+  k->used = at;
+}
+
+static void mlp_pack(const fkd_mlp *net, const REAL *flat, REAL *w) {
+  for (int l = 0; l < net->layers; ++l) {
+    const int64_t n = net->sizes[l + 1], ld = leading(n);
+    for (int64_t i = 0; i <= net->sizes[l]; ++i, flat += n, w += ld) {
+      memcpy(w, flat, (size_t)n * sizeof(REAL));
+      memset(w + n, 0, (size_t)(ld - n) * sizeof(REAL));
+    }
+  }
+}
+
+static void mlp_unpack(const fkd_mlp *net, const REAL *w, REAL *flat) {
+  for (int l = 0; l < net->layers; ++l) {
+    const int64_t n = net->sizes[l + 1], ld = leading(n);
+    for (int64_t i = 0; i <= net->sizes[l]; ++i, flat += n, w += ld) memcpy(flat, w, (size_t)n * sizeof(REAL));
+  }
+}
+
+/* x <- activation(x); gelu keeps the argument in z */
+static void mlp_activate(int activation, REAL *x, ptrdiff_t ld, REAL *z, int64_t rows, int64_t n) {
+  if (activation == FKD_IDENTITY || activation == FKD_RELU) return;
+  for (int64_t r = 0; r < rows; ++r, x += ld) {
+    for (int64_t c = 0; c < n; c += VL) {
+      V t = vload(x + c);
+      if (activation == FKD_TANH) {
+        vstore(x + c, vtanh(t));
+      } else {
+        if (z) vstore(z + r * ld + c, t);
+        vstore(x + c, t * (vset1((REAL)0.5) * verfc(t * vset1((REAL)-0.70710678118654752440))));
+      }
+    }
+  }
+}
+
+/* d <- d * activation'(.) */
+static void mlp_deactivate(int activation, REAL *d, const REAL *a, const REAL *z, ptrdiff_t ld, int64_t rows, int64_t n) {
+  if (activation == FKD_IDENTITY || activation == FKD_RELU) return;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < n; c += VL) {
+      const int64_t i = r * ld + c;
+      V s;
+      if (activation == FKD_TANH) {
+        V t = vload(a + i);
+        s = vset1(1) - t * t;
+      } else {
+        V t = vload(z + i);
+        s = vset1((REAL)0.5) * verfc(t * vset1((REAL)-0.70710678118654752440)) +
+            t * vset1((REAL)0.39894228040143267794) * vexp(vset1((REAL)-0.5) * t * t);
+      }
+      vstore(d + i, vload(d + i) * s);
+    }
+  }
+}
+
+/* wt (out, ldt) = the weights w (in, ldw) transposed, columns from `in` on zero up to a whole vector */
+static void mlp_transpose(const REAL *w, ptrdiff_t ldw, int64_t in, int64_t out, REAL *wt, ptrdiff_t ldt) {
+#ifdef FKD_PACKED
+  for (int64_t i = 0; i < in; i += VL) {
+    for (int64_t c = 0; c < out; c += QW) {
+      V t[QW];
+      load_piece(w + i * ldw + c, ldw, t);
+      for (int q = 0; q < QW && c + q < out; ++q) {
+        REAL *to = wt + (c + q) * ldt + i;
+        vstore(to, t[q]);
+        for (int64_t k = in - i; k < VL; ++k) to[k] = 0;
+      }
+    }
+  }
+#else
+  for (int64_t i = 0; i < in; ++i)
+    for (int64_t c = 0; c < out; ++c) wt[c * ldt + i] = w[i * ldw + c];
+#endif
+}
+
+/* loss of `rows` outputs in d (ld), which becomes scale * gradient; returns the sum of weight * loss */
+static double mlp_loss(const FN(fkd_targets) *t, int64_t out, mlp_work *k, REAL *d, ptrdiff_t ld, int64_t rows, double scale) {
+  double sum = 0;
+  if (t->kind == FKD_CLASSES) {
+    kd_rows(d, ld, t->teacher ? k->teacher : NULL, out, t->labels ? k->labels : NULL, t->weights ? k->weights : NULL, rows, out, &t->how, scale,
+            &sum, d, ld, k->loss);
+    return sum;
+  }
+  const REAL tau = (REAL)t->quantile;
+  for (int64_t r = 0; r < rows; ++r) {
+    const double w = t->weights ? k->weights[r] : 1;
+    const REAL f = (REAL)(scale * w);
+    for (int64_t c = 0; c < out; ++c) {
+      const REAL e = k->values[r * out + c] - d[r * ld + c];
+      if (t->kind == FKD_SQUARED) {
+        sum += w * 0.5 * (double)e * e;
+        d[r * ld + c] = -f * e;
+      } else {
+        sum += w * (e > 0 ? tau * (double)e : (tau - 1) * (double)e);
+        d[r * ld + c] = f * (e > 0 ? -tau : e < 0 ? 1 - tau : 0);
+      }
+    }
+  }
+  return sum;
+}
+
+/* forward and backward of `rows` <= FKD_ROWS rows; the gradient is stored (add = 0) or added; rows are picked by order, if given */
+static double mlp_rows(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t rows, double scale, int add,
+                       mlp_work *k) {
+  const int L = net->layers, act = net->activation;
+  const int64_t in = net->sizes[0], out = net->sizes[L], ld0 = mlp_ld(net, 0);
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t i = order ? order[r] : r;
+    memcpy(k->a[0] + r * ld0, X + i * in, (size_t)in * sizeof(REAL));
+    k->a[0][r * ld0 + in] = 1;
+    if (t->teacher) memcpy(k->teacher + r * out, t->teacher + i * out, (size_t)out * sizeof(REAL));
+    if (t->values) memcpy(k->values + r * out, t->values + i * out, (size_t)out * sizeof(REAL));
+    if (t->labels) k->labels[r] = t->labels[i];
+    if (t->weights) k->weights[r] = t->weights[i];
+  }
+  const REAL *w = k->w;
+  for (int l = 0; l < L; ++l) {
+    const int64_t n = net->sizes[l + 1], ld = mlp_ld(net, l + 1), ldw = leading(n);
+    REAL *to = l + 1 < L ? k->a[l + 1] : k->d[L];
+    gemm(k->a[l], mlp_ld(net, l), 1, w, ldw, rows, n, net->sizes[l], to, ld, GEMM_BIAS | (l + 1 < L && act == FKD_RELU ? GEMM_RELU : 0), to);
+    if (l + 1 < L) {
+      mlp_activate(act, to, ld, k->z[l + 1], rows, n);
+      for (int64_t r = 0; r < rows; ++r) to[r * ld + n] = 1;
+    }
+    w += (net->sizes[l] + 1) * ldw;
+  }
+  const double loss = mlp_loss(t, out, k, k->d[L], mlp_ld(net, L), rows, scale);
+  REAL *g = k->g + k->wide;
+  for (int l = L - 1; l >= 0; --l) {
+    const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1), ldw = leading(m);
+    g -= (n + 1) * ldw;
+    gemm(k->a[l], 1, lda, k->d[l + 1], ldd, n + 1, m, rows, g, ldw, add ? GEMM_ADD : 0, g);
+    if (l == 0) break;
+    gemm(k->d[l + 1], ldd, 1, k->wt[l], lda, rows, n, m, k->d[l], lda, act == FKD_RELU ? GEMM_MASK : 0, k->a[l]);
+    mlp_deactivate(act, k->d[l], k->a[l], k->z[l], lda, rows, n);
+  }
+  return loss;
+}
+
+/* gradient += l2 * weights (not biases); returns 0.5 * l2 * |weights|^2 */
+static double mlp_decay(const fkd_mlp *net, double l2, const REAL *w, REAL *g) {
+  double sum = 0;
+  for (int l = 0; l < net->layers; ++l) {
+    const int64_t ld = leading(net->sizes[l + 1]), n = net->sizes[l] * ld;
+    const REAL f = (REAL)l2;
+    for (int64_t i = 0; i < n; ++i) {
+      g[i] += f * w[i];
+      sum += (double)w[i] * w[i];
+    }
+    w += n + ld, g += n + ld;
+  }
+  return 0.5 * l2 * sum;
+}
+
+static void sgd_step(REAL *w, const REAL *g, REAL *v, int64_t n, double rate, double momentum) {
+  const V mu = vset1((REAL)momentum), lr = vset1((REAL)-rate);
+  for (int64_t i = 0; i < n; i += VL) {
+    V u = vfma(mu, vload(v + i), vload(g + i));
+    vstore(v + i, u);
+    vstore(w + i, vfma(lr, u, vload(w + i)));
+  }
+}
+
+/* Kingma and Ba 2015; epsilon added after the bias correction */
+static void adam_step(REAL *w, const REAL *g, REAL *m, REAL *v, int64_t n, const fkd_optimizer *o, int64_t step) {
+  const double c1 = 1 - pow(o->beta1, (double)step), c2 = 1 - pow(o->beta2, (double)step);
+  const V b1 = vset1((REAL)o->beta1), b2 = vset1((REAL)o->beta2), a1 = vset1((REAL)(1 - o->beta1)), a2 = vset1((REAL)(1 - o->beta2));
+  const V rate = vset1((REAL)(-o->learning_rate / c1)), root = vset1((REAL)(1 / sqrt(c2))), eps = vset1((REAL)o->epsilon);
+  for (int64_t i = 0; i < n; i += VL) {
+    V x = vload(g + i);
+    V p = vfma(b1, vload(m + i), a1 * x), q = vfma(b2, vload(v + i), a2 * x * x);
+    vstore(m + i, p);
+    vstore(v + i, q);
+    vstore(w + i, vload(w + i) + rate * p / (vsqrt(q) * root + eps));
+  }
+}
+
+#define mlp_refresh FN(mlp_refresh)
+static void mlp_refresh(const fkd_mlp *net, mlp_work *k) {
+  const REAL *w = k->w;
+  for (int l = 0; l < net->layers; ++l) {
+    const int64_t ldw = leading(net->sizes[l + 1]);
+    if (l) mlp_transpose(w, ldw, net->sizes[l], net->sizes[l + 1], k->wt[l], mlp_ld(net, l));
+    w += (net->sizes[l] + 1) * ldw;
+  }
+}
+
+static int64_t FN(fkd_mlp_scratch)(const fkd_mlp *net, int64_t rows) {
+  mlp_work k;
+  mlp_carve(net, rows < FKD_ROWS ? rows : FKD_ROWS, NULL, &k);
+  return k.used;
+}
+
+static double FN(fkd_mlp_gradient)(const fkd_mlp *net, const REAL *params, const REAL *X, const FN(fkd_targets) *t, int64_t n, double l2, REAL *grad,
+                                   REAL *scratch) {
+  mlp_work k;
+  double loss = 0;
+  mlp_carve(net, n < FKD_ROWS ? n : FKD_ROWS, scratch, &k);
+  mlp_pack(net, params, k.w);
+  mlp_refresh(net, &k);
+  for (int64_t r = 0; r < n; r += FKD_ROWS) {
+    const int64_t rows = n - r < FKD_ROWS ? n - r : FKD_ROWS, out = net->sizes[net->layers];
+    FN(fkd_targets) part = *t;
+    part.labels = t->labels ? t->labels + r : NULL, part.weights = t->weights ? t->weights + r : NULL;
+    part.teacher = t->teacher ? t->teacher + r * out : NULL, part.values = t->values ? t->values + r * out : NULL;
+    loss += mlp_rows(net, X + r * net->sizes[0], &part, NULL, rows, 1.0 / (double)n, r > 0, &k);
+  }
+  loss /= (double)n;
+  if (l2 > 0) loss += mlp_decay(net, l2, k.w, k.g);
+  mlp_unpack(net, k.g, grad);
+  return loss;
+}
+
+static double FN(fkd_mlp_epoch)(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t n, int64_t batch, double l2,
+                                const fkd_optimizer *o, REAL *params, REAL *m, REAL *v, int64_t *step, REAL *scratch) {
+  mlp_work k;
+  double loss = 0;
+  mlp_carve(net, batch < FKD_ROWS ? batch : FKD_ROWS, scratch, &k);
+  mlp_pack(net, params, k.w);
+  mlp_pack(net, m, k.m);
+  if (o->kind == FKD_ADAM) mlp_pack(net, v, k.v);
+  for (int64_t b = 0; b < n; b += batch) {
+    const int64_t size = n - b < batch ? n - b : batch;
+    mlp_refresh(net, &k);
+    for (int64_t r = 0; r < size; r += FKD_ROWS)
+      loss += mlp_rows(net, X, t, order + b + r, size - r < FKD_ROWS ? size - r : FKD_ROWS, 1.0 / (double)size, r > 0, &k);
+    if (l2 > 0) mlp_decay(net, l2, k.w, k.g);
+    ++*step;
+    if (o->kind == FKD_ADAM) adam_step(k.w, k.g, k.m, k.v, k.wide, o, *step);
+    else sgd_step(k.w, k.g, k.m, k.wide, o->learning_rate, o->momentum);
+  }
+  mlp_unpack(net, k.w, params);
+  mlp_unpack(net, k.m, m);
+  if (o->kind == FKD_ADAM) mlp_unpack(net, k.v, v);
+  return n ? loss / (double)n : 0;
+}

@@ -1,0 +1,12 @@
+/* unit.h: the body of each isa_*.c: the kernels for float and double, and the table FKD_TABLE of pointers to them. */
+#define FKD_BITS 32
+#include "kernels.inc.h"
+#undef FKD_BITS
+#define FKD_BITS 64
+#include "kernels.inc.h"
+
+#define FKD_FILL(s)                                                                                                                     \
+  {fkd_softmax##s, fkd_distill_loss##s, fkd_mlp_scratch##s, fkd_mlp_gradient##s, fkd_mlp_epoch##s, fkd_predict_packed##s, mlp_pack##s,  \
+   fkd_predict_scratch##s, fkd_predict##s}
+extern const fkd_table FKD_TABLE;
+const fkd_table FKD_TABLE = {FKD_ABI, FKD_NAME, FKD_FILL(_f32), FKD_FILL(_f64), fkd_kl};

@@ -1,0 +1,144 @@
+/* vmath.inc.h: exp, log, log1p, tanh and erfc on vectors, without fused operations, so that each lane carries the same bits on every
+ * ISA. Polynomials are interpolations at Chebyshev nodes on the reduced range; their error is below 1e-8 (f32), 2e-17 (f64). */
+
+#undef POLY_STEP
+#define vexp FN(vexp)
+#define vlog FN(vlog)
+#define vlog1p FN(vlog1p)
+#define vphi FN(vphi)
+#define vtanh FN(vtanh)
+#define verfc FN(verfc)
+#define vpoly FN(vpoly)
+
+/* c[0] + c[1] x + ... + c[n] x^n, Horner */
+FKD_INLINE V vpoly(V x, const REAL *c, int n) {
+  V y = vset1(c[n]);
+  FKD_UNROLL
+  for (int i = n - 1; i >= 0; --i) y = y * x + vset1(c[i]);
+  return y;
+}
+
+/* exp(x) for x <= 65 (f32), 660 (f64); exact 0 far below; denormal results are rounded once; NaN stays NaN */
+FKD_INLINE V vexp(V x) {
+#if FKD_BITS == 32
+  static const REAL P[] = {0.5f, 0.166665769896987757f, 0.0416665546172045742f, 0.00836317905272257737f, 0.00139261835877134945f};
+  enum { N = 4, BIAS = 127, MANT = 23, K = 32 };
+  const REAL low = -104.0f, magic = 12582912.0f, ln2hi = 0.693145751953125f, ln2lo = 1.42860682030941723212e-6f, down = 0x1p-32f;
+#else
+  static const REAL P[] = {0.50000000000000010221, 0.16666666666666667453, 0.041666666666624127873, 0.0083333333333300618325,
+                           0.0013888888917213716901, 0.00019841269863053616878, 0.000024801521295954375131,
+                           2.7557268459997064772e-6, 2.7620088445409748161e-7, 2.5100385495510319078e-8};
+  enum { N = 9, BIAS = 1023, MANT = 52, K = 64 };
+  const REAL low = -746.0, magic = 6755399441055744.0, ln2hi = 6.93147180369123816490e-1, ln2lo = 1.90821492927058770002e-10,
+             down = 0x1p-64;
+#endif
+  x = vmax(vset1(low), x);
+  V t = x * vset1((REAL)1.4426950408889634) + vset1(magic);
+  V n = t - vset1(magic);
+  VI k = vasint(t) - vasint(vset1(magic));
+  V r = (x - n * vset1(ln2hi)) - n * vset1(ln2lo);
+  V y = vset1(1) + (r + r * r * vpoly(r, P, N));
+  return y * vasreal((k + visetl(BIAS + K)) << MANT) * vset1(down); /* 2^k in two factors: one rounding if denormal */
+}
+
+/* log(x); log(0) = -inf, log(inf) = inf, NaN for x < 0 and NaN */
+FKD_INLINE V vlog(V x) {
+#if FKD_BITS == 32
+  static const REAL R[] = {0.66666666554451646331f, 0.4000012187697200149f, 0.28550816599711548663f, 0.2333058193824189386f};
+  enum { N = 3, MANT = 23 };
+  const REAL tiny = FLT_MIN, up = 0x1p25f, upn = 25, ln2hi = 0.693145751953125f, ln2lo = 1.42860682030941723212e-6f,
+             magic = 12582912.0f, sqrth = 0.70710678118654752f;
+#else
+  static const REAL R[] = {0.66666666666666666465, 0.40000000000000877606, 0.28571428570803230015, 0.22222222391800469329,
+                           0.181817956308847532, 0.15386240205813477879, 0.13268759668560612681, 0.1308676700994817376};
+  enum { N = 7, MANT = 52 };
+  const REAL tiny = DBL_MIN, up = 0x1p54, upn = 54, ln2hi = 6.93147180369123816490e-1, ln2lo = 1.90821492927058770002e-10,
+             magic = 6755399441055744.0, sqrth = 0.70710678118654752440;
+#endif
+  const REAL inf = (REAL)INFINITY;
+  VI small = VCMP(x, <, vset1(tiny));
+  V y = vsel(small, x * vset1(up), x);
+  /* exponent and mantissa relative to sqrt(1/2), so that m is in [sqrt(1/2), sqrt(2)) */
+  VI bits = vasint(y) - vasint(vset1(sqrth));
+  VI e = bits >> MANT;
+  V m = vasreal((bits & visetl(((IREAL)1 << MANT) - 1)) + vasint(vset1(sqrth)));
+  V n = vasreal(e + vasint(vset1(magic))) - vset1(magic);
+  n = vsel(small, n - vset1(upn), n);
+  V f = m - vset1(1);
+  V s = f / (vset1(2) + f);
+  V z = s * s;
+  V h = vset1((REAL)0.5) * f * f;
+  V r = n * vset1(ln2hi) + (f - (h - (s * (h + z * vpoly(z, R, N)) + n * vset1(ln2lo))));
+  r = vsel(VCMP(x, ==, vset1(inf)), x, r);
+  r = vsel(VCMP(x, >=, vset1(0)), r, vset1((REAL)NAN));
+  return vsel(VCMP(x, ==, vset1(0)), vset1(-inf), r);
+}
+
+/* log(1 + x), accurate for small x: log(u) plus the rounding error of u = 1 + x */
+FKD_INLINE V vlog1p(V x) {
+  V u = vset1(1) + x;
+  V c = (x - (u - vset1(1))) / u;
+  return vlog(u) + vsel(VCMP(vabs(x), <, vset1(1)), c, vset1(0));
+}
+
+/* exp(-x) - 1 + x >= 0, accurate relative to itself, for x >= -65 (f32), -660 (f64) */
+FKD_INLINE V vphi(V x) {
+#if FKD_BITS == 32
+  static const REAL P[] = {0.49999999781421684314f, -0.16666666646842134324f, 0.041666736595237458448f, -0.0083333396759170609124f,
+                           0.001388539691180710222f, -0.0001983810196868388931f, 0.000025358512244639757501f,
+                           -2.8062802582276946181e-6f};
+  enum { N = 7 };
+#else
+  static const REAL P[] = {0.5, -0.16666666666666666927, 0.041666666666666666811, -0.0083333333333332361869,
+                           0.0013888888888888834977, -0.00019841269841374739312, 0.000024801587301645516025,
+                           -2.7557319174051554055e-6, 2.7557319196273279318e-7, -2.5052120584522950399e-8,
+                           2.0876763758519632485e-9, -1.6057448519013338506e-10, 1.1469860083749003917e-11,
+                           -7.7532899090613013106e-13, 4.8383974908301086205e-14};
+  enum { N = 14 };
+#endif
+  V big = (vexp(-x) - vset1(1)) + x;
+  return vsel(VCMP(vabs(x), <, vset1(1)), x * x * vpoly(x, P, N), big);
+}
+
+FKD_INLINE V vtanh(V x) {
+#if FKD_BITS == 32
+  static const REAL P[] = {-0.33333333172140361611f, 0.13333303556915740395f, -0.053959259577204347676f, 0.02176891865102707487f,
+                           -0.0083439455158362578537f, 0.0022927448161754570765f};
+  enum { N = 5 };
+#else
+  static const REAL P[] = {-0.33333333333333333319, 0.13333333333333320761, -0.053968253968235901344, 0.021869488535133222007,
+                           -0.0088632354998019925673, 0.0035921275075992522056, -0.001455828399830324392,
+                           0.00058998181583882213229, -0.00023888944636750770128, 0.000096041091570252524451,
+                           -0.000037081069215426053172, 0.000012209921790147650115, -2.4388316314658990141e-6};
+  enum { N = 12 };
+#endif
+  V a = vabs(x), z = x * x;
+  V e = vexp(vset1(-2) * a);
+  V big = (vset1(1) - e) / (vset1(1) + e);
+  big = vsel(VCMP(x, <, vset1(0)), -big, big);
+  return vsel(VCMP(a, <, vset1((REAL)0.625)), x + x * z * vpoly(z, P, N), big);
+}
+
+/* erfc(x), absolute error of an ulp: exp(-z^2) t Q(t - 1/2) with z = |x|, t = 2 / (2 + z), reflected for x < 0 */
+FKD_INLINE V verfc(V x) {
+#if FKD_BITS == 32
+  static const REAL Q[] = {0.51079135585840296772f, 0.68716061834210936709f, 0.55894317939564144531f, 0.14577453858839494345f,
+                           -0.17203494880039570457f, -0.10380969903763906409f, 0.097977781993834355578f, 0.055238147986401822664f,
+                           -0.077201458530716266424f, -0.018950984989676875915f, 0.044131122719690372241f};
+  enum { N = 10 };
+  const REAL far = 12;
+#else
+  static const REAL Q[] = {
+      0.51079135262101149763,  0.68716068441381077713,   0.55894418511209533069,  0.1457689260274211317,   -0.17208529511252243552,
+      -0.10366696106981070682, 0.098899585579171177578,  0.053586947051980838067, -0.08487339333325238106, -0.0087990522443936081671,
+      0.073968575591275024198, -0.03496927508673223061,  -0.044425380575436953464, 0.066042872785822935087, -0.0093300733617731332635,
+      -0.059805934501700461453, 0.066584872321691383137, 0.00045191888247582598157, -0.08104879608676634251, 0.083452871939253314323,
+      0.024504218306530878065, -0.11657301998219973134,  0.049753077997381067891, 0.061868412081798644682, -0.048532429696568079808};
+  enum { N = 24 };
+  const REAL far = 28;
+#endif
+  V z = vmin(vset1(far), vabs(x));
+  V t = vset1(2) / (vset1(2) + z);
+  V y = vexp(-z * z) * t * vpoly(t - vset1((REAL)0.5), Q, N);
+  return vsel(VCMP(x, <, vset1(0)), vset1(2) - y, y);
+}

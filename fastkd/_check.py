@@ -1,0 +1,143 @@
+"""Checks of arguments, once, with the offending values in the message."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any, NoReturn
+
+import numpy as np
+
+_REAL = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_array(x: Any, name: str) -> np.ndarray:
+    """Anything with __array__, DLPack or columns as an ndarray of numbers; objects, strings and complex raise."""
+    if isinstance(x, np.ndarray):
+        a = x
+    elif hasattr(x, "detach") and hasattr(x, "cpu"):  # a torch tensor may require grad or live elsewhere
+        a = np.asarray(x.detach().cpu())
+    elif hasattr(x, "to_numpy"):
+        a = np.asarray(x.to_numpy())
+    elif hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+        a = np.from_dlpack(x)
+    else:
+        try:
+            a = np.asarray(x)
+        except ValueError as error:  # ragged lists
+            raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if a.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers; got dtype {a.dtype}: convert it, as with astype(float)")
+    return a
+
+
+def as_real(x: Any, name: str, dtype: Any = None) -> np.ndarray:
+    """A C-contiguous, aligned float32 or float64 array.
+
+    Float32 stays, every other real type becomes float64 (or all become `dtype`).
+    """
+    a = as_array(x, name)
+    if dtype is None:
+        dtype = a.dtype if a.dtype in _REAL else np.float64
+    return np.require(a, np.dtype(dtype).newbyteorder("="), ["C", "A"])
+
+
+def as_matrix(X: Any, name: str = "X", dtype: Any = None, n_features: int | None = None) -> np.ndarray:
+    """A C-contiguous (rows, features) array of reals, with at least one feature."""
+    a = as_real(X, name, dtype)
+    if a.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional (rows, features); got shape {a.shape}")
+    if n_features is not None and a.shape[1] != n_features:
+        raise ValueError(f"{name} has {a.shape[1]} features; expected {n_features}")
+    return a
+
+
+def as_like(x: Any, model: np.ndarray, name: str) -> np.ndarray:
+    """x with the dtype of `model`, which must also have its shape."""
+    a = as_real(x, name, model.dtype)
+    if a.shape != model.shape:
+        raise ValueError(f"{name} must have the shape {model.shape} of the student's logits; got {a.shape}")
+    return a
+
+
+def as_labels(labels: Any) -> np.ndarray:
+    """Class labels as int64; whole floats are taken, others raise."""
+    a = as_array(labels, "labels")
+    if a.dtype.kind == "f":
+        whole = a == np.floor(a)
+        if not whole.all():
+            raise ValueError(f"labels must be whole numbers; got {a[~whole].flat[0]!r}")
+    return np.require(a, np.int64, ["C", "A"])
+
+
+def raise_label_range(labels: np.ndarray, n_classes: int, unlabelled: bool) -> NoReturn:
+    low = -1 if unlabelled else 0
+    row = int(np.flatnonzero((labels < low) | (labels >= n_classes))[0])
+    also = " (or -1 for an unlabelled row)" if unlabelled else ""
+    raise ValueError(f"labels must be in 0 .. {n_classes - 1}{also}; got {labels[row]} in row {row}")
+
+
+def as_weights(weights: Any, n: int, dtype: Any) -> tuple[np.ndarray, float]:
+    """Sample weights (n,) and their sum: finite, not negative, not all zero."""
+    w = as_real(weights, "sample_weight", dtype)
+    if w.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},); got {w.shape}")
+    total = float(w.sum(dtype=np.float64))
+    if not (w >= 0).all() or not 0 < total < math.inf:
+        raise ValueError("sample_weight must be finite, >= 0 and not all zero")
+    return w, total
+
+
+def require_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out") -> None:
+    """`out` is an array that a kernel can write: shape, dtype, layout."""
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"{name} must be a {dtype} array of shape {shape}; got {got}")
+    if not out.flags.carray:
+        raise ValueError(f"{name} must be C-contiguous, aligned and writeable")
+
+
+def raise_bad_row(name: str, row: int, shape: tuple[int, ...]) -> NoReturn:
+    where = row if len(shape) <= 2 else tuple(int(i) for i in np.unravel_index(row, shape[:-1]))
+    raise ValueError(f"{name} row {where} has no softmax: it holds NaN or +inf, or nothing but -inf")
+
+
+def require_distributions(p: np.ndarray, name: str) -> None:
+    """Rows of finite, non-negative numbers that sum to 1 (within 1e-3: stored as float16 they are no better)."""
+    rows = p.reshape(-1, p.shape[-1])
+    low = rows.min(axis=1)
+    bad = ~((low >= 0) & (np.abs(rows.sum(axis=1, dtype=np.float64) - 1) <= 1e-3))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"{name} row {row} is not a probability distribution: {rows[row][:8]} (entries >= 0, sum 1)")
+
+
+def as_float(x: Any, name: str) -> float:
+    if isinstance(x, numbers.Real) or (isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in "fiu"):
+        return float(x)
+    raise TypeError(f"{name} must be a real number; got {x!r}")
+
+
+def as_positive(x: Any, name: str) -> float:
+    value = as_float(x, name)
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be finite and > 0; got {x!r}")
+    return value
+
+
+def as_fraction(x: Any, name: str) -> float:
+    value = as_float(x, name)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie in [0, 1]; got {x!r}")
+    return value
+
+
+def as_rng(random_state: Any) -> np.random.Generator:
+    """A generator from None (fresh entropy), an int, a Generator or a legacy RandomState (which seeds a new one)."""
+    if isinstance(random_state, np.random.RandomState):
+        random_state = int(random_state.randint(0, 2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is None or isinstance(random_state, numbers.Integral):
+        return np.random.default_rng(None if random_state is None else int(random_state))
+    raise TypeError(f"random_state must be None, an int or a numpy Generator; got {random_state!r}")

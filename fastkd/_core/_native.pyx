@@ -1,0 +1,25 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: freethreading_compatible=True, embedsignature=False
+"""Bindings of the C core: types, pointers and the GIL. One included file a kernel family."""
+
+import os
+
+import numpy as np
+
+from fastkd import _check
+
+cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+cimport fastkd_core as fkd
+
+cnp.import_array()
+
+include "arrays.pxi"
+include "isa.pxi"
+include "losses.pxi"
+include "mlp.pxi"
+include "predictor.pxi"

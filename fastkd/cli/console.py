@@ -1,0 +1,79 @@
+"""The terminal: progress while the demo works, tables when it is done (rich)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fastkd.cli.findings import findings, headline, metric_rows
+from fastkd.cli.result import CLASS_NAMES, DemoResult
+
+Report = Callable[[str, int, int], None]
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Report | None]:
+    """Give a function (title, steps done, steps in all) that shows progress on stderr; in a file, one line a step."""
+    if quiet:
+        yield None
+    elif not sys.stderr.isatty():
+        yield lambda title, done, total: print(f"[{done + 1}/{total}] {title}", file=sys.stderr, flush=True)
+    else:
+        text = TextColumn("{task.description}")
+        columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("Starting", total=None)
+            yield lambda title, done, total: progress.update(task, description=title, completed=done, total=total)
+
+
+def print_result(result: DemoResult, output: str) -> None:
+    """Tables and sentences on stdout; the last line names the report."""
+    console = Console(highlight=False)
+    market = result.market
+    console.print(
+        f"[bold]{market.source}[/bold]: {market.candles:,} candles of {market.interval}, {market.gaps} gaps; "
+        f"{market.train_rows:,} rows to train, then {market.test_rows:,} to test"
+    )
+    console.print(_shares(result))
+    console.print(_models(result))
+    console.print(_latency(result))
+    for sentence in findings(result):
+        console.print(f"- {sentence}")
+    console.print(f"[bold]{headline(result)}[/bold]")
+    console.print(f"{result.seconds:.1f} s on {result.isa} kernels. Report: {output}", soft_wrap=True)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    return table
+
+
+def _shares(result: DemoResult) -> Table:
+    table = _table("Class shares, %", "part", *CLASS_NAMES)
+    for part, shares in (("training", result.market.train_shares), ("test", result.market.test_shares)):
+        table.add_row(part, *(f"{100 * share:.1f}" for share in shares))
+    return table
+
+
+def _models(result: DemoResult) -> Table:
+    headings = [model.name.replace(", ", "\n") for model in result.models()]
+    table = _table("Teacher and students on the test part", "", *headings)
+    for what, values in metric_rows(result):
+        table.add_row(what, *values)
+    return table
+
+
+def _latency(result: DemoResult) -> Table:
+    table = _table("Latency of the student, microseconds a call", "rows", "by", "p50", "p99", "p99.9")
+    for pair in result.latency:
+        for one in pair:
+            table.add_row(str(one.rows), one.what, f"{one.p50:.2f}", f"{one.p99:.2f}", f"{one.p999:.2f}")
+    return table

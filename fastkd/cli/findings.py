@@ -1,0 +1,143 @@
+"""What the figures of a run say, in sentences: the same in the terminal and in the report."""
+
+from __future__ import annotations
+
+from fastkd.cli.result import CLASS_NAMES, Comparison, DemoResult, Trained
+
+
+def headline(result: DemoResult) -> str:
+    """One sentence on the distilled student."""
+    student = result.full.distilled
+    kept = result.kept(student)
+    size = f"a student with 1/{result.compression:.0f} of the parameters"
+    if kept is None:
+        return "On these candles no model has a measurable lead over always answering the most frequent class."
+    return f"The distilled student, {size}, keeps {100 * kept:.0f} % of the teacher's lead over the majority baseline."
+
+
+def findings(result: DemoResult) -> list[str]:
+    """Sentences on the market, the teacher, both comparisons and the latency, whatever came out."""
+    return [
+        *_on_labels(result),
+        *_on_teacher(result),
+        _on_comparison(result, result.full),
+        _on_comparison(result, result.few),
+        *_on_curve(result),
+        *_on_latency(result),
+    ]
+
+
+def _on_labels(result: DemoResult) -> list[str]:
+    shares, threshold = result.market.test_shares, result.settings.threshold
+    top = int(shares.argmax())
+    text = (
+        f"{100 * shares[top]:.1f} % of the test rows are {CLASS_NAMES[top]}: who always answers "
+        f"{CLASS_NAMES[top]} is right that often."
+    )
+    if CLASS_NAMES[top] == "FLAT" and shares[top] > 0.6:
+        text += (
+            f" Moves beyond ±{100 * threshold:g} % are rare on this interval; a wider interval, or labels by "
+            "volatility, would balance the classes."
+        )
+    return [text]
+
+
+def _on_teacher(result: DemoResult) -> list[str]:
+    figures = result.teacher.evaluation
+    said = [f"Teacher: accuracy {_percent(figures.accuracy)} against a majority of {_percent(figures.majority)}"]
+    lead = f"{100 * figures.lead:+.1f} ± {100 * figures.lead_error:.1f} points"
+    answers = figures.confusion.sum(axis=0)
+    if figures.beats_majority:
+        said[0] += f", {lead}."
+    elif answers.max() == figures.n:
+        only = CLASS_NAMES[int(answers.argmax())]
+        said[0] += f": it always answers {only} and so does not beat the majority baseline."
+    else:
+        said[0] += f", {lead}: it does not beat the majority baseline."
+    if figures.log_loss >= figures.no_skill_log_loss:
+        said.append(
+            f"Its log-loss {figures.log_loss:.4f} is not below {figures.no_skill_log_loss:.4f}, that of forecasting "
+            "the class shares: the features say nothing that lasted into the test part."
+        )
+    elif not figures.beats_majority:
+        said.append(
+            f"Its log-loss {figures.log_loss:.4f} is below {figures.no_skill_log_loss:.4f}, that of forecasting the "
+            "class shares: the probabilities know something (how far prices move), the answers do not."
+        )
+    bayes = result.market.bayes_accuracy
+    if bayes is not None:
+        said.append(
+            f"Nobody can be right more often than {_percent(bayes)} of the time on this market (Bayes accuracy, "
+            "known because the market is synthetic)."
+        )
+    return said
+
+
+def _on_comparison(result: DemoResult, pair: Comparison) -> str:
+    hard, distilled, labels = pair.hard.evaluation, pair.distilled.evaluation, pair.hard.labels
+    gain, unlabelled = distilled.accuracy - hard.accuracy, result.market.train_rows - labels
+    rows = f"{labels:,} labels and {unlabelled:,} unlabelled rows" if unlabelled else f"all {labels:,} labels"
+    return (
+        f"Student with {rows}: accuracy {_percent(hard.accuracy)} from labels alone, {_percent(distilled.accuracy)} "
+        f"distilled ({100 * gain:+.1f} points); log-loss {hard.log_loss:.4f} and {distilled.log_loss:.4f}; answers as "
+        f"the teacher does on {_percent(pair.hard.agreement)} and {_percent(pair.distilled.agreement)} of the rows"
+        f"{_kept(result, pair)}."
+    )
+
+
+def _on_curve(result: DemoResult) -> list[str]:
+    if not result.curve:
+        return []
+    gains = ", ".join(f"{100 * point.gain:+.1f} with {point.labels:,} labels" for point in result.curve)
+    return [f"Points that the teacher adds to the student's accuracy, mean of {result.settings.draws} draws: {gains}."]
+
+
+def _kept(result: DemoResult, pair: Comparison) -> str:
+    if result.kept(pair.hard) is None:
+        return ""
+    first, second = kept_text(result, pair.hard), kept_text(result, pair.distilled)
+    return f"; keeps {first} and {second} of the teacher's lead over the majority"
+
+
+def kept_text(result: DemoResult, model: Trained) -> str:
+    """Share of the teacher's lead that a model keeps, for a table: "-" without a lead, "none" below the majority."""
+    kept = result.kept(model)
+    return "-" if kept is None else f"{100 * kept:.0f} %" if kept > 0 else "none"
+
+
+def metric_rows(result: DemoResult) -> list[tuple[str, list[str]]]:
+    """(what, its value for each of `result.models()`): the one table of models, as text."""
+    models = result.models()
+    figures = [model.evaluation for model in models]
+    return [
+        ("hard labels", [f"{model.labels:,}" for model in models]),
+        ("parameters", [f"{model.parameters:,}" for model in models]),
+        ("size", [f"{model.bytes / 1024:.1f} KiB" for model in models]),
+        ("accuracy", [_percent(f.accuracy) for f in figures]),
+        ("majority baseline", [_percent(f.majority) for f in figures]),
+        ("balanced accuracy", [_percent(f.balanced_accuracy) for f in figures]),
+        ("MCC", [f"{f.mcc:.3f}" for f in figures]),
+        ("log-loss", [f"{f.log_loss:.4f}" for f in figures]),
+        ("Brier score", [f"{f.brier:.4f}" for f in figures]),
+        ("calibration error", [f"{f.calibration_error:.3f}" for f in figures]),
+        ("answers as teacher", [_percent(model.agreement) for model in models]),
+        ("lead kept", [kept_text(result, model) for model in models]),
+        ("fitted in", [f"{model.seconds:.1f} s" for model in models]),
+    ]
+
+
+def _on_latency(result: DemoResult) -> list[str]:
+    said = []
+    for ours, theirs in result.latency:
+        what = "One forecast" if ours.rows == 1 else f"A batch of {ours.rows} forecasts"
+        ratio = theirs.p50 / ours.p50
+        compared = f"{ratio:.1f} times faster than" if ratio >= 1 else f"{1 / ratio:.1f} times slower than"
+        said.append(
+            f"{what} takes {ours.p50:.2f} µs (median), {ours.p99:.2f} µs (p99) from Python, {compared} the same "
+            f"network in NumPy ({theirs.p50:.2f} µs)."
+        )
+    return said
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

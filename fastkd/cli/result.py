@@ -1,0 +1,125 @@
+"""What a run of the demo is told (`Settings`) and what it finds (`DemoResult`): plain data, no work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastkd.cli.latency import Latency
+from fastkd.evaluation import Evaluation
+
+CLASS_NAMES = ("DOWN", "FLAT", "UP")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes and hyper-parameters of the demo.
+
+    `few_labels` is how many labelled rows the second comparison keeps, `draws` how often labels are drawn anew for each
+    point of the label curve, `latency_calls` how often a forecast is timed.
+    """
+
+    rows: int = 40_000
+    seed: int = 0
+    threshold: float = 0.001
+    test_fraction: float = 0.25
+    temperature: float = 2.0
+    kd_weight: float = 0.9
+    teacher_hidden: tuple[int, ...] = (512, 256)
+    student_hidden: tuple[int, ...] = (16, 12)
+    teacher_epochs: int = 10
+    teacher_learning_rate: float = 0.002
+    teacher_l2: float = 3e-4
+    student_epochs: int = 15
+    student_learning_rate: float = 0.01
+    batch_size: int = 128
+    few_labels: int = 200
+    draws: int = 3
+    latency_calls: int = 20_000
+
+
+@dataclass(frozen=True)
+class Market:
+    """The candles, and the rows made of them in time order: training part, then test part."""
+
+    source: str
+    interval: str
+    candles: int
+    gaps: int
+    first_ms: int
+    last_ms: int
+    features: int
+    train_rows: int
+    test_rows: int
+    train_shares: np.ndarray
+    test_shares: np.ndarray
+    test_from_ms: int
+    bayes_accuracy: float | None
+    close_ms: np.ndarray
+    close: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One model on the test part; `labels` it was taught with, `agreement`: share of rows answered as the teacher."""
+
+    name: str
+    labels: int
+    evaluation: Evaluation
+    agreement: float
+    parameters: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same student taught twice: by its hard labels alone, and by the teacher on all training rows besides."""
+
+    hard: Trained
+    distilled: Trained
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Test accuracy of the student with `labels` hard labels, one entry a draw of labels and initial weights."""
+
+    labels: int
+    hard: tuple[float, ...]
+    distilled: tuple[float, ...]
+
+    @property
+    def gain(self) -> float:
+        """What the teacher adds to the labels, on average."""
+        return (sum(self.distilled) - sum(self.hard)) / len(self.hard)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Everything the tables, the plots and the report show."""
+
+    settings: Settings
+    version: str
+    isa: str
+    market: Market
+    teacher: Trained
+    full: Comparison
+    few: Comparison
+    curve: tuple[CurvePoint, ...]
+    latency: tuple[tuple[Latency, Latency], ...]
+    seconds: float
+
+    @property
+    def compression(self) -> float:
+        """How many times fewer parameters the student has than the teacher."""
+        return self.teacher.parameters / self.full.distilled.parameters
+
+    def kept(self, student: Trained) -> float | None:
+        """Share of the teacher's lead over the majority baseline that a student keeps; None if there is no lead."""
+        teacher = self.teacher.evaluation
+        return student.evaluation.lead / teacher.lead if teacher.beats_majority else None
+
+    def models(self) -> list[Trained]:
+        """The models in the order in which every table and plot shows them."""
+        return [self.teacher, self.full.hard, self.full.distilled, self.few.hard, self.few.distilled]

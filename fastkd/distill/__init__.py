@@ -1,0 +1,6 @@
+"""Distillation: a student that learns from a teacher."""
+
+from fastkd.distill.schedules import TemperatureSchedule
+from fastkd.distill.teacher_student import distill
+
+__all__ = ["TemperatureSchedule", "distill"]

@@ -1,0 +1,73 @@
+"""Temperatures that change from epoch to epoch, or from generation to generation."""
+
+import math
+from dataclasses import dataclass
+
+from fastkd.models._hyperparameters import integer, real
+
+KINDS = ("constant", "linear", "exponential", "cosine")
+
+
+@dataclass(frozen=True)
+class TemperatureSchedule:
+    """Temperature T_k of step k = 0, 1, ... (an epoch or a generation).
+
+    ============= =======================================================================
+    constant      T_k = start
+    linear        from start to end in `steps` steps
+    exponential   T_k = max(end, start * decay**k)
+    cosine        T_k = end + (start - end) * (1 + cos(pi * k / (steps - 1))) / 2
+    ============= =======================================================================
+
+    Linear and cosine schedules stay at `end` after their last step. Starting soft and ending sharp lets the student
+    see how the classes relate before it has to tell them apart.
+
+    Parameters
+    ----------
+    kind : {"constant", "linear", "exponential", "cosine"}
+    start, end : float
+        Temperatures, finite and > 0; an exponential schedule falls, so there start >= end.
+    decay : float
+        Factor a step of the exponential schedule, in (0, 1].
+    steps : int
+        Number of steps of the linear and the cosine schedule, as a rule the student's `epochs`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its domain.
+
+    Examples
+    --------
+    >>> from fastkd.distill import TemperatureSchedule
+    >>> [TemperatureSchedule("exponential", start=4, end=1, decay=0.5)(k) for k in range(4)]
+    [4.0, 2.0, 1.0, 1.0]
+    """
+
+    kind: str = "exponential"
+    start: float = 5.0
+    end: float = 1.0
+    decay: float = 0.9
+    steps: int = 50
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {KINDS}; got {self.kind!r}")
+        real("start", self.start, low=0.0, low_open=True)
+        real("end", self.end, low=0.0, low_open=True)
+        real("decay", self.decay, low=0.0, high=1.0, low_open=True)
+        integer("steps", self.steps, low=1)
+        if self.kind == "exponential" and self.start < self.end:
+            raise ValueError(f"an exponential schedule falls: start must be >= end; got {self.start}, {self.end}")
+
+    def __call__(self, step: int) -> float:
+        """Temperature of a step, counted from 0."""
+        integer("step", step, low=0)
+        if self.kind == "constant":
+            return float(self.start)
+        if self.kind == "exponential":
+            return float(max(self.end, self.start * self.decay**step))
+        passed = min(step / (self.steps - 1), 1.0) if self.steps > 1 else 1.0
+        if self.kind == "cosine":
+            passed = (1.0 - math.cos(math.pi * passed)) / 2.0
+        return float(self.start + (self.end - self.start) * passed)

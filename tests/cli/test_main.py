@@ -1,0 +1,128 @@
+"""Errors leave the command as one line on stderr and an exit code, before any long work."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from fastkd import cli
+
+
+def run(capsys, *arguments):
+    code = cli.main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def assert_one_line(err, *words):
+    assert err.endswith("\n")
+    assert err.count("\n") == 1, err
+    assert err.startswith("fastkd: ")
+    for word in words:
+        assert word in err, err
+
+
+HEADER = "start_ms,open,high,low,close,volume\n"
+
+
+def lines(*starts):
+    return "".join(f"{60_000 * start},1,2,1,2,5\n" for start in starts)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["No such file"]),
+        ("", ["empty"]),
+        ("hello\nworld\n", ["line 1", "start_ms"]),
+        (HEADER + "0,1,2,1,x,5\n", ["line 2", "close", "'x'"]),
+        (HEADER + lines(0, 2, 1), ["line 4", "earlier"]),
+        (HEADER + lines(0, 1, 1), ["line 4", "duplicate"]),
+        (HEADER + lines(*range(40)), ["40 candles", "at least 500"]),
+    ],
+    ids=["missing", "empty", "no-csv", "no-number", "unsorted", "duplicated", "too-few"],
+)
+def test_bad_candles(capsys, tmp_path, content, words):
+    pytest.importorskip("rich")
+    pytest.importorskip("matplotlib")
+    path, output = tmp_path / "candles.csv", tmp_path / "report.html"
+    if content is not None:
+        path.write_text(content)
+    code, out, err = run(capsys, "demo", "--quiet", "--candles", path, "--output", output)
+    assert code == 2
+    assert out == ""
+    assert_one_line(err, *words)
+    assert not output.exists()
+
+
+def test_bad_output_is_found_before_the_candles_are_read(capsys, tmp_path):
+    pytest.importorskip("rich")
+    pytest.importorskip("matplotlib")
+    code, _, err = run(capsys, "demo", "--candles", tmp_path / "none.csv", "--output", tmp_path / "no" / "report.html")
+    assert code == 2
+    assert_one_line(err, "no folder")
+
+
+def test_missing_extras_name_the_remedy(capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "rich" else find(name))
+    code, _, err = run(capsys, "demo")
+    assert code == 2
+    assert_one_line(err, "rich", "pip install 'fastkd[cli]'")
+
+
+def test_interrupt_ends_with_one_line(capsys, monkeypatch):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_demo", interrupted)
+    code, _, err = run(capsys, "demo")
+    assert code == 130
+    assert_one_line(err, "interrupted")
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    def fail(options):
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(cli, "_demo", fail)
+    assert cli.main(["demo"]) == 2
+    with pytest.raises(ValueError, match="a fault"):
+        cli.main(["--debug", "demo"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "nonsense",
+        "demo --temperature 0",
+        "demo --temperature nan",
+        "demo --temperature inf",
+        "demo --kd-weight 1.5",
+        "demo --rows 2.5",
+        "demo --rows 0",
+        "demo --seed -1",
+    ],
+)
+def test_bad_arguments(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments.split())
+    assert caught.value.code == 2
+    assert "error" in capsys.readouterr().err
+
+
+def test_version_and_help(capsys):
+    for argument, word in (("--version", "fastkd "), ("--help", "demo")):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([argument])
+        assert caught.value.code == 0
+        assert word in capsys.readouterr().out
+
+
+def test_the_command_line_imports_little():
+    heavy = {"rich", "matplotlib", "scipy", "pandas", "sklearn", "requests"}
+    code = f"import sys, fastkd.cli; fastkd.cli.build_parser(); print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
