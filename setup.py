@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
 # fp-contract off: a fused multiply-add the compiler slips in would change the bits from one ISA to the next.
 if sys.platform == "win32":
@@ -27,4 +27,7 @@ native = Extension(
     extra_compile_args=compile_args,
     extra_link_args=link_args,
 )
-setup(ext_modules=cythonize([native], include_path=["csrc"]))
+setup(
+    packages=[*find_packages(include=["fastkd", "fastkd.*"]), "fastkd.include"],
+    ext_modules=cythonize([native], include_path=["csrc"]),
+)

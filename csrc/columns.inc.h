@@ -11,6 +11,8 @@
 #define load_columns FN(load_columns)
 #define store_columns FN(store_columns)
 #define load_piece FN(load_piece)
+#define load_loose FN(load_loose)
+#define store_loose FN(store_loose)
 #define store_piece FN(store_piece)
 #define load_packed2 FN(load_packed2)
 #define load_packed3 FN(load_packed3)
@@ -258,6 +260,22 @@ FKD_INLINE void store_packed3(double *p, const V *in) {
 #endif
 #endif
 
+/* element by element: rows narrower than a piece that are neither packed nor padded, and builds without shuffles */
+static inline void load_loose(const REAL *p, ptrdiff_t stride, int C, V *out) {
+  REAL t[VL];
+  for (int c = 0; c < C; ++c) {
+    for (int r = 0; r < VL; ++r) t[r] = p[r * stride + c];
+    out[c] = vload(t);
+  }
+}
+static inline void store_loose(REAL *p, ptrdiff_t stride, int C, const V *in) {
+  REAL t[VL];
+  for (int c = 0; c < C; ++c) {
+    vstore(t, in[c]);
+    for (int r = 0; r < VL; ++r) p[r * stride + c] = t[r];
+  }
+}
+
 FKD_INLINE void load_columns(const REAL *p, ptrdiff_t stride, int C, V *out) {
 #ifdef FKD_PACKED
   if (stride == C && C == 2) { load_packed2(p, out); return; }
@@ -274,11 +292,7 @@ FKD_INLINE void load_columns(const REAL *p, ptrdiff_t stride, int C, V *out) {
     return;
   }
 #endif
-  REAL t[VL];
-  for (int c = 0; c < C; ++c) {
-    for (int r = 0; r < VL; ++r) t[r] = p[r * stride + c];
-    out[c] = vload(t);
-  }
+  load_loose(p, stride, C, out);
 }
 
 FKD_INLINE void store_columns(REAL *p, ptrdiff_t stride, int C, const V *in) {
@@ -297,9 +311,5 @@ FKD_INLINE void store_columns(REAL *p, ptrdiff_t stride, int C, const V *in) {
     return;
   }
 #endif
-  REAL t[VL];
-  for (int c = 0; c < C; ++c) {
-    vstore(t, in[c]);
-    for (int r = 0; r < VL; ++r) p[r * stride + c] = t[r];
-  }
+  store_loose(p, stride, C, in);
 }

@@ -1,10 +1,11 @@
-/* distill.inc.h: the distillation loss and its gradient in one pass over the logits. Equal bits on every ISA.
+/* distill.inc.h: the distillation loss and its gradient in one pass over the logits.
  *
  *   row loss = kd T^2 KL(q_t || q_s) + (1 - kd) CE(smoothed label, p),   q = softmax(z / T), p = softmax(z)
  *   gradient = scale * weight * (kd T (q_s - q_t) + (1 - kd) (p - target))
  *
- * KL is log(1 + sum q_t phi(d)), phi(d) = exp(-d) - 1 + d >= 0, d = (z_t - z_s) / T less its q_t-mean: every term is positive, so
- * nothing cancels when student and teacher are close or T is large. Where exp(-d) would overflow, the plain sum is used. */
+ * With the gap g = (z_t - z_s) / T, KL = sum q_t g + log(sum exp(z_s / T) / sum exp(z_t / T)) is cheap but cancels when student and
+ * teacher are close. Then KL = log(1 + sum q_t phi(d)), phi(d) = exp(-d) - 1 + d >= 0, d = g less its q_t-mean, takes its place: all
+ * its terms are positive. */
 
 #define kd_core FN(kd_core)
 #define kd_spread FN(kd_spread)
@@ -16,7 +17,8 @@
 #define vlanes FN(vlanes)
 
 typedef struct {
-  V inv_t, soft, hard, on, off; /* scale kd T; scale (1 - kd); target of the label and of the other classes */
+  V inv_t, kl_weight, ce_weight, most; /* 1 / T, kd T^2, 1 - kd, bound of a row's loss so that the sum cannot overflow */
+  V soft, hard, on, off;         /* scale kd T; scale (1 - kd); target of the label and of the other classes */
   int teacher, has_hard, same_t;
 } kd_params;
 
@@ -29,18 +31,18 @@ FKD_INLINE VI vlanes(void) {
 }
 
 /* the sum over classes, in every lane: across lanes if classes are in lanes, else it is there already */
-FKD_INLINE V kd_spread(const int along, const V *acc) { return along ? vset1(tree_sum(acc)) : acc[0]; }
-FKD_INLINE V kd_max(const int along, const V *acc) { return along ? vset1(tree_max(acc)) : acc[0]; }
+FKD_INLINE V kd_spread(const int along, V *acc) { return along ? vset1(tree_sum(acc)) : acc[0]; }
+FKD_INLINE V kd_max(const int along, V *acc) { return along ? vset1(tree_max(acc)) : acc[0]; }
 
 /* along = 0: vector i holds class i of VL rows, label and weight are per lane.
  * along = 1: one row, vectors hold consecutive classes, filled up with -inf (probabilities: 0) to a multiple of 16.
  * zs is overwritten by the gradient; es, et, e1 are nv vectors of scratch each. */
 FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params *k, V *zs, const V *zt, VI label, V weight, V *es, V *et, V *e1,
-                      V *kl_out, V *ce_out) {
+                      V *loss) {
   enum { A = 16 };
   const int na = along ? NV : 1;
   const V zero = vset1(0), ninf = vset1(-(REAL)INFINITY);
-  const V least = vset1(FKD_BITS == 32 ? (REAL)FLT_MAX : (REAL)DBL_MAX), limit = vset1(FKD_BITS == 32 ? 60 : 600);
+  const V limit = vset1(FKD_BITS == 32 ? -60 : -600);
   V a[A], b[A], c1[A];
   VI missing = visetl(0);
   const VI first = along ? vlanes() : visetl(0);
@@ -55,21 +57,20 @@ FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params 
   FKD_UNROLL
   for (int u = 0; u < na; ++u) a[u] = zero, b[u] = zero, c1[u] = zero;
   for (int i = 0; i < nv; ++i) {
-    const int u = along ? i % NV : 0;
-    V s = zs[i] - ms;
     missing = missing | (VCMP(zs[i], ==, ninf) & VCMP(KD_CLASS(i), <, visetl((IREAL)C)));
-    es[i] = vexp(s * k->inv_t);
+    es[i] = (zs[i] - ms) * k->inv_t;
+    et[i] = k->teacher == FKD_LOGITS ? (zt[i] - mt) * k->inv_t : zero;
+    e1[i] = zs[i] - ms;
+  }
+  vexp_all(es, nv, 1);
+  if (k->teacher == FKD_LOGITS) vexp_all(et, nv, 1);
+  if (k->has_hard && !k->same_t) vexp_all(e1, nv, 1);
+  for (int i = 0; i < nv; ++i) {
+    const int u = along ? i % NV : 0;
+    if (k->teacher == FKD_PROBABILITIES) et[i] = zt[i];
+    if (k->same_t) e1[i] = es[i];
     a[u] = a[u] + es[i];
-    if (k->teacher == FKD_LOGITS) {
-      et[i] = vexp((zt[i] - mt) * k->inv_t);
-      b[u] = b[u] + et[i];
-    } else if (k->teacher == FKD_PROBABILITIES) {
-      et[i] = zt[i];
-      b[u] = b[u] + et[i];
-    } else {
-      et[i] = zero;
-    }
-    e1[i] = !k->has_hard ? zero : k->same_t ? es[i] : vexp(s);
+    b[u] = b[u] + et[i];
     c1[u] = c1[u] + e1[i];
   }
   const V ss = kd_spread(along, a), st = k->teacher ? kd_spread(along, b) : vset1(1), s1 = k->has_hard ? kd_spread(along, c1) : vset1(1);
@@ -80,42 +81,44 @@ FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params 
     FKD_UNROLL
     for (int u = 0; u < na; ++u) a[u] = zero;
     for (int i = 0; i < nv; ++i) et[i] = et[i] * ft;
-#define KD_GAP(i) /* (z_t - z_s) / T up to a constant; 0 where the teacher gives no probability */ \
-  vsel(VCMP(et[i], >, zero), \
-       k->teacher == FKD_LOGITS ? (zt[i] - zs[i]) * k->inv_t : vlog(et[i]) - (zs[i] - ms) * k->inv_t, zero)
+    /* g; 0 where the teacher gives no probability */
+#define KD_GAP(i) \
+  vsel(VCMP(et[i], >, zero), (k->teacher == FKD_LOGITS ? (zt[i] - mt) * k->inv_t : vlog(et[i], 1)) - (zs[i] - ms) * k->inv_t, zero)
     for (int i = 0; i < nv; ++i) a[along ? i % NV : 0] = a[along ? i % NV : 0] + et[i] * KD_GAP(i);
-    const V mean = kd_spread(along, a);
-    FKD_UNROLL
-    for (int u = 0; u < na; ++u) a[u] = zero;
-    VI wide = visetl(0);
-    for (int i = 0; i < nv; ++i) {
-      V d = KD_GAP(i) - mean;
-      VI counts = VCMP(et[i], >, zero);
-      wide = wide | (counts & ~VCMP(vabs(d), <, limit));
-      a[along ? i % NV : 0] = a[along ? i % NV : 0] + vsel(counts, et[i] * vphi(vsel(counts, d, zero)), zero);
-    }
+    V mean = kd_spread(along, a);
+    const V ratio = vlog(ss / (k->teacher == FKD_LOGITS ? st : vset1((REAL)1 / EXP_DOWN)), 1);
+    kl = mean + ratio;
+    const VI close = VCMP(kl, <, vset1((REAL)0.0625) * (vabs(mean) + vabs(ratio)) + vset1((REAL)0x1p-8));
+    if (vany(close)) {
+      if (k->teacher == FKD_LOGITS) {
 #undef KD_GAP
-    kl = vlog1p(kd_spread(along, a));
-    if (vany(wide)) {
-      const V gap = vlog(ss) - vlog(st);
+#define KD_GAP(i) vsel(VCMP(et[i], >, zero), (zt[i] - zs[i]) * k->inv_t, zero) /* up to a constant, with one rounding less */
+        FKD_UNROLL
+        for (int u = 0; u < na; ++u) a[u] = zero;
+        for (int i = 0; i < nv; ++i) a[along ? i % NV : 0] = a[along ? i % NV : 0] + et[i] * KD_GAP(i);
+        mean = kd_spread(along, a);
+      }
       FKD_UNROLL
       for (int u = 0; u < na; ++u) a[u] = zero;
+      VI wide = visetl(0);
       for (int i = 0; i < nv; ++i) {
-        V us = (zs[i] - ms) * k->inv_t, ut = k->teacher == FKD_LOGITS ? (zt[i] - mt) * k->inv_t : vlog(et[i]);
-        V t = et[i] * ((ut - us) + gap);
-        a[along ? i % NV : 0] = a[along ? i % NV : 0] + vsel(VCMP(et[i], >, zero), t, zero);
+        const VI counts = VCMP(et[i], >, zero);
+        V d = (k->teacher == FKD_LOGITS ? (zt[i] - zs[i]) * k->inv_t : vlog(et[i], 1) - (zs[i] - ms) * k->inv_t) - mean;
+        wide = wide | (counts & ~VCMP(d, >, limit)); /* exp(-d) would overflow */
+        a[along ? i % NV : 0] = a[along ? i % NV : 0] + vsel(counts, et[i] * vphi(vsel(counts, d, zero), 1), zero);
       }
-      V plain = kd_spread(along, a);
-      plain = vsel(VCMP(plain, <, zero), zero, plain);
-      kl = along ? plain : vsel(wide, plain, kl);
+      if (along) wide = visetl(-(IREAL)vany(wide));
+      kl = vsel(close & ~wide, vlog1p(kd_spread(along, a), 1), kl);
     }
+#undef KD_GAP
+    kl = vsel(VCMP(kl, <, zero), zero, kl);
   }
 
   const VI labelled = VCMP(label, >=, visetl(0));
   if (k->has_hard) {
     FKD_UNROLL
     for (int u = 0; u < na; ++u) a[u] = zero;
-    const V l1 = vlog(s1);
+    const V l1 = vlog(s1 * vset1(EXP_DOWN), 1);
     for (int i = 0; i < nv; ++i) {
       V target = vsel(VCMP(label, ==, KD_CLASS(i)), k->on, k->off);
       if (along) target = vsel(VCMP(KD_CLASS(i), <, visetl((IREAL)C)), target, zero);
@@ -134,29 +137,27 @@ FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params 
 #undef KD_CLASS
   if (along) missing = visetl(-(IREAL)vany(missing));
   /* finite logits never give inf, however far apart: only a student that excludes a class (-inf) may */
-  *kl_out = vsel(missing, kl, vmin(least, kl));
-  *ce_out = vsel(missing, ce, vmin(least, ce));
+  V sum = (k->teacher ? k->kl_weight * kl : zero) + (k->has_hard ? k->ce_weight * ce : zero);
+  sum = weight * sum;
+  *loss = vsel(missing, sum, vmin(k->most, sum));
   return VCMP(ss, !=, ss) | VCMP(st, !=, st);
 }
 
 /* VL rows, one a lane */
 FKD_INLINE VI kd_columns(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff_t tstride, const int32_t *labels, const REAL *weights,
                          const int C, const kd_params *k, REAL *grad, ptrdiff_t gstride, double *acc) {
-  V z[FKD_COLUMNS], t[FKD_COLUMNS], es[FKD_COLUMNS], et[FKD_COLUMNS], e1[FKD_COLUMNS], kl, ce;
-  REAL a[VL], b[VL];
+  V z[FKD_COLUMNS], t[FKD_COLUMNS], es[FKD_COLUMNS], et[FKD_COLUMNS], e1[FKD_COLUMNS], loss;
+  REAL a[VL];
   IREAL lab[VL];
   VI label;
   load_columns(zs, stride, C, z);
   load_columns(k->teacher ? zt : zs, k->teacher ? tstride : stride, C, t); /* without a teacher t is not used */
   for (int l = 0; l < VL; ++l) lab[l] = labels ? labels[l] : -1;
   memcpy(&label, lab, sizeof label);
-  VI bad = kd_core(0, C, C, k, z, t, label, weights ? vload(weights) : vset1(1), es, et, e1, &kl, &ce);
+  VI bad = kd_core(0, C, C, k, z, t, label, weights ? vload(weights) : vset1(1), es, et, e1, &loss);
   if (grad) store_columns(grad, gstride, C, z);
-  vstore(a, kl), vstore(b, ce);
-  for (int l = 0; l < VL; ++l) {
-    const double w = weights ? weights[l] : 1;
-    acc[2 * l] += w * a[l], acc[2 * l + 1] += w * b[l];
-  }
+  vstore(a, loss);
+  for (int l = 0; l < VL; ++l) acc[l] += a[l];
   return bad;
 }
 
@@ -170,7 +171,7 @@ static VI kd_any(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff_t tst
 static int kd_long(const REAL *zs, const REAL *zt, int label, REAL weight, int64_t C, const kd_params *k, REAL *grad, double *acc, V *scratch) {
   const REAL ninf = -(REAL)INFINITY;
   const int64_t nv = (C + 15) / 16 * NV;
-  V *z = scratch, *t = z + nv, kl, ce;
+  V *z = scratch, *t = z + nv, loss;
   for (int64_t i = 0; i < nv; ++i) {
     z[i] = i * VL < C ? load_part(zs + i * VL, C - i * VL, ninf) : vset1(ninf);
     if (k->teacher) {
@@ -178,20 +179,23 @@ static int kd_long(const REAL *zs, const REAL *zt, int label, REAL weight, int64
       t[i] = i * VL < C ? load_part(zt + i * VL, C - i * VL, fill) : vset1(fill);
     }
   }
-  VI bad = kd_core(1, (int)nv, C, k, z, t, visetl(label), vset1(weight), t + nv, t + 2 * nv, t + 3 * nv, &kl, &ce);
+  VI bad = kd_core(1, (int)nv, C, k, z, t, visetl(label), vset1(weight), t + nv, t + 2 * nv, t + 3 * nv, &loss);
   if (grad)
     for (int64_t i = 0; i * VL < C; ++i) store_part(grad + i * VL, C - i * VL, z[i]);
-  REAL a[VL], b[VL];
-  vstore(a, kl), vstore(b, ce);
-  acc[0] += (double)weight * a[0], acc[1] += (double)weight * b[0];
+  REAL a[VL];
+  vstore(a, loss);
+  *acc += a[0];
   return vany(bad);
 }
 
 static int64_t kd_rows(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff_t tstride, const int32_t *labels, const REAL *weights, int64_t n,
                        int64_t C, const fkd_distill *how, double scale, double *loss, REAL *grad, ptrdiff_t gstride, REAL *scratch) {
-  const double most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX, T = how->temperature, eps = how->label_smoothing;
-  const double soft = how->teacher ? how->kd_weight : 0, hard = labels ? 1 - how->kd_weight : 0;
+  const double most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX, eps = how->label_smoothing;
+  const double soft = how->teacher ? how->kd_weight : 0, hard = labels ? 1 - how->kd_weight : 0, T = soft > 0 ? how->temperature : 1;
   const kd_params k = {.inv_t = vset1((REAL)(1 / T < most ? 1 / T : most)),
+                       .most = vset1((REAL)(FKD_BITS == 32 ? FLT_MAX : DBL_MAX / (double)n)),
+                       .kl_weight = vset1((REAL)(soft * T * T < most ? soft * T * T : most)),
+                       .ce_weight = vset1((REAL)hard),
                        .soft = vset1((REAL)(scale * soft * T)),
                        .hard = vset1((REAL)(scale * hard)),
                        .on = vset1((REAL)(1 - eps + eps / (double)C)),
@@ -199,19 +203,19 @@ static int64_t kd_rows(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff
                        .teacher = soft > 0 ? how->teacher : 0,
                        .has_hard = hard > 0,
                        .same_t = T == 1};
-  double acc[32] = {0}, total[2] = {0, 0}; /* 16 pairs of sums: the order of summation does not depend on VL */
+  double acc[16] = {0}; /* 16 sums: the order of summation does not depend on VL */
   int64_t first_bad = -1, r = 0;
   if (C > FKD_COLUMNS) {
     for (; r < n; ++r)
       if (kd_long(zs + r * stride, zt ? zt + r * tstride : zt, labels ? labels[r] : -1, weights ? weights[r] : 1, C, &k,
-                  grad ? grad + r * gstride : grad, acc + 2 * (r % 16), (V *)scratch) && first_bad < 0)
+                  grad ? grad + r * gstride : grad, acc + r % 16, (V *)scratch) && first_bad < 0)
         first_bad = r;
   } else {
     VI bad = visetl(0);
 #define KD_COLUMNS(kernel, CC) \
   for (; r + VL <= n; r += VL) \
   bad = bad | kernel(zs + r * stride, stride, zt ? zt + r * tstride : zt, tstride, labels ? labels + r : labels, \
-                         weights ? weights + r : weights, CC, &k, grad ? grad + r * gstride : grad, gstride, acc + 2 * (r % 16))
+                         weights ? weights + r : weights, CC, &k, grad ? grad + r * gstride : grad, gstride, acc + r % 16)
     if (C == 3) KD_COLUMNS(kd_columns, 3);
     else if (C == 2) KD_COLUMNS(kd_columns, 2);
     else KD_COLUMNS(kd_any, (int)C);
@@ -226,16 +230,15 @@ static int64_t kd_rows(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff
         w[i] = weights ? weights[r + i] : 1;
         lab[i] = labels ? labels[r + i] : -1;
       }
-      bad = bad | kd_any(z, c, zt ? t : zt, c, labels ? lab : labels, w, c, &k, grad ? z : grad, c, acc + 2 * (r % 16));
+      bad = bad | kd_any(z, c, zt ? t : zt, c, labels ? lab : labels, w, c, &k, grad ? z : grad, c, acc + r % 16);
       if (grad)
         for (int i = 0; i < rest; ++i) memcpy(grad + (r + i) * gstride, z + i * c, (size_t)c * sizeof(REAL));
     }
     if (vany(bad)) first_bad = n; /* found by the caller's scan, not here: this is the rare path */
   }
-  for (int s = 16; s > 1; s >>= 1) /* down to one pair */
+  for (int s = 8; s; s >>= 1)
     for (int i = 0; i < s; ++i) acc[i] += acc[i + s];
-  total[0] = acc[0], total[1] = acc[1];
-  *loss = (soft > 0 ? soft * T * T * total[0] : 0) + (hard > 0 ? hard * total[1] : 0);
+  *loss = acc[0];
   return first_bad;
 }
 

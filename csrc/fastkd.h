@@ -61,7 +61,7 @@ typedef struct {
      * -inf, else -1. Same bits. */                                                                                                     \
     int64_t (*softmax)(const real *x, int64_t n, int64_t C, double inv_t, int log_, real *out);                                         \
     /* *loss = sum_r weights[r] * row loss; grad[r, c] = scale * weights[r] * d row loss / d student[r, c] (NULL: not wanted; may be    \
-     * student). Returns the first bad row as softmax does, else -1. scratch: 5 * (C rounded up to 16) reals if C > 16. Same bits. */   \
+     * student). Returns the first bad row as softmax does, else -1. scratch: 5 * (C rounded up to 16) reals if C > 16. */   \
     int64_t (*distill_loss)(const real *student, const real *teacher, const int32_t *labels, const real *weights, int64_t n, int64_t C, \
                             const fkd_distill *how, double scale, double *loss, real *grad, real *scratch);                             \
     int64_t (*mlp_scratch)(const fkd_mlp *net, int64_t rows);                                                                           \

@@ -6,8 +6,8 @@
 FKD_INLINE V kl_term(V p, V q, V eps) {
   V c = vmax(q, eps);
   V d = (p - c) / c;
-  V near = vlog1p(d);
-  V far = vlog(p) - vlog(c); /* the quotient may overflow or lose a denormal q */
+  V near = vlog1p(d, 0);
+  V far = vlog(p, 0) - vlog(c, 0); /* the quotient may overflow or lose a denormal q */
   V t = p * vsel(VCMP(vabs(d), <, vset1(0.5)), near, far);
   t = vsel(VCMP(c, ==, vset1(0)), vset1(INFINITY), t);
   return vsel(VCMP(p, >, eps), t, vsel(VCMP(p, <=, eps), vset1(0), p)); /* NaN stays NaN */

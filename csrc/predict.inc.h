@@ -18,9 +18,12 @@ static int64_t FN(fkd_predict_scratch)(const fkd_mlp *net, int64_t rows) {
 }
 
 FKD_INLINE int not_finite(const REAL *x, int64_t n) {
-  int bad = 0;
-  for (int64_t i = 0; i < n; ++i) bad |= !(x[i] - x[i] == 0);
-  return bad;
+  VI bad = visetl(0);
+  for (int64_t i = 0; i < n; i += VL) {
+    V v = load_part(x + i, n - i, 0);
+    bad = bad | VCMP(v - v, !=, vset1(0));
+  }
+  return vany(bad);
 }
 
 static int predict_one(const fkd_mlp *net, const REAL *w, const REAL *x, int softmax, REAL *out, REAL *scratch) {
@@ -64,7 +67,7 @@ static int64_t FN(fkd_predict)(const fkd_mlp *net, const REAL *packed, const REA
       x = y, ldx = ld;
     }
     REAL *to = out + r * C;
-    if (softmax) softmax_rows(x, ldx, rows, C, 1, 0, to, C);
+    if (softmax) softmax_plain(x, ldx, rows, C, 1, to, C);
     else for (int64_t i = 0; i < rows; ++i) memcpy(to + i * C, x + i * ldx, (size_t)C * sizeof(REAL));
     if (!not_finite(X + r * in, rows * in)) continue;
     for (int64_t i = 0; i < rows; ++i) {

@@ -7,8 +7,6 @@
 #define NV (16 / VL) /* vectors that make up the 16 logical lanes */
 #define tree_sum FN(tree_sum)
 #define tree_max FN(tree_max)
-#define load_part FN(load_part)
-#define store_part FN(store_part)
 #define bad_row FN(bad_row)
 #define log_prob FN(log_prob)
 #define softmax_columns FN(softmax_columns)
@@ -16,35 +14,19 @@
 #define softmax_long FN(softmax_long)
 #define softmax_rows FN(softmax_rows)
 
-FKD_INLINE REAL tree_sum(const V *x) {
-  REAL t[16];
-  for (int u = 0; u < NV; ++u) vstore(t + u * VL, x[u]);
-  for (int s = 8; s; s >>= 1)
-    for (int i = 0; i < s; ++i) t[i] += t[i + s];
-  return t[0];
+/* over 16 logical lanes held in NV vectors: lane i with i + 8, then i + 4, 2, 1. x is used up. */
+FKD_INLINE REAL tree_sum(V *x) {
+  FKD_UNROLL
+  for (int s = NV / 2; s; s >>= 1)
+    for (int u = 0; u < s; ++u) x[u] = x[u] + x[u + s];
+  return fold_sum(x[0]);
 }
 
-FKD_INLINE REAL tree_max(const V *x) {
-  REAL t[16];
-  for (int u = 0; u < NV; ++u) vstore(t + u * VL, x[u]);
-  for (int s = 8; s; s >>= 1)
-    for (int i = 0; i < s; ++i) t[i] = t[i] > t[i + s] ? t[i] : t[i + s];
-  return t[0];
-}
-
-/* VL reals from p, of which only the first `have` exist; the others are `fill` */
-FKD_INLINE V load_part(const REAL *p, int64_t have, REAL fill) {
-  if (have >= VL) return vload(p);
-  REAL t[VL];
-  for (int i = 0; i < VL; ++i) t[i] = i < have ? p[i] : fill;
-  return vload(t);
-}
-
-FKD_INLINE void store_part(REAL *p, int64_t have, V x) {
-  if (have >= VL) { vstore(p, x); return; }
-  REAL t[VL];
-  vstore(t, x);
-  for (int i = 0; i < have; ++i) p[i] = t[i];
+FKD_INLINE REAL tree_max(V *x) {
+  FKD_UNROLL
+  for (int s = NV / 2; s; s >>= 1)
+    for (int u = 0; u < s; ++u) x[u] = vmax(x[u], x[u + s]);
+  return fold_max(x[0]);
 }
 
 /* first row from `start` on that has no softmax, or -1 */
@@ -68,74 +50,105 @@ FKD_INLINE V log_prob(V x, V u, V logsum) {
   return vsel(VCMP(x, >, vset1(-(REAL)INFINITY)), vmax(least, y), y);
 }
 
-/* VL rows at once */
-FKD_INLINE VI softmax_columns(const REAL *x, ptrdiff_t stride, int C, V inv_t, int log_, REAL *out, ptrdiff_t ostride) {
-  V z[FKD_COLUMNS], e[FKD_COLUMNS];
-  load_columns(x, stride, C, z);
-  V m = vset1(-(REAL)INFINITY);
-  for (int c = 0; c < C; ++c) m = vmax(m, z[c]);
-  V s = vset1(0);
-  for (int c = 0; c < C; ++c) {
-    e[c] = vexp((z[c] - m) * inv_t);
-    s = s + e[c];
+/* B * VL rows at once: two independent halves keep the units busy while one waits for its sum */
+FKD_INLINE VI softmax_columns(const int B, const REAL *x, ptrdiff_t stride, int C, V inv_t, const int log_, REAL *out, ptrdiff_t ostride) {
+  V z[2 * FKD_COLUMNS], e[2 * FKD_COLUMNS], m[2], s[2];
+  VI nan = visetl(0);
+  for (int b = 0; b < B; ++b) {
+    load_columns(x + b * VL * stride, stride, C, z + b * C);
+    m[b] = vset1(-(REAL)INFINITY), s[b] = vset1(0);
+    for (int c = 0; c < C; ++c) m[b] = vmax(m[b], z[b * C + c]);
+    for (int c = 0; c < C; ++c) e[b * C + c] = (z[b * C + c] - m[b]) * inv_t;
   }
-  if (log_) {
-    V l = vlog(s);
-    for (int c = 0; c < C; ++c) e[c] = log_prob(z[c], (z[c] - m) * inv_t, l);
-  } else {
-    V f = vset1(1) / s;
-    for (int c = 0; c < C; ++c) e[c] = e[c] * f;
+  vexp_all(e, B * C, 0);
+  for (int b = 0; b < B; ++b) {
+    for (int c = 0; c < C; ++c) s[b] = s[b] + e[b * C + c];
+    if (log_) {
+      V l = vlog(s[b] * vset1(EXP_DOWN), 0);
+      for (int c = 0; c < C; ++c) e[b * C + c] = log_prob(z[b * C + c], (z[b * C + c] - m[b]) * inv_t, l);
+    } else {
+      V f = vset1(1) / s[b];
+      for (int c = 0; c < C; ++c) e[b * C + c] = e[b * C + c] * f;
+    }
+    store_columns(out + b * VL * ostride, ostride, C, e + b * C);
+    nan = nan | VCMP(s[b], !=, s[b]);
   }
-  store_columns(out, ostride, C, e);
-  return VCMP(s, !=, s);
+  return nan;
 }
 
 /* one row of few classes, classes in lanes: the same operations in the same order as softmax_columns */
-FKD_INLINE int softmax_short(const REAL *x, int C, REAL inv_t, int log_, REAL *out) {
+FKD_INLINE int softmax_short(const REAL *x, int C, REAL inv_t, const int log_, REAL *out) {
   REAL e[FKD_COLUMNS + VL];
+  V z = load_part(x, C, x[0]);
   REAL m = x[0], s = 0;
   for (int c = 1; c < C; ++c) m = m > x[c] ? m : x[c];
-  for (int c = 0; c < C; c += VL) vstore(e + c, vexp((load_part(x + c, C - c, m) - vset1(m)) * vset1(inv_t)));
-  for (int c = 0; c < C; ++c) s += e[c];
-  V l = log_ ? vlog(vset1(s)) : vset1(0), f = vset1(1) / vset1(s);
   for (int c = 0; c < C; c += VL) {
-    V z = load_part(x + c, C - c, m);
-    store_part(out + c, C - c, log_ ? log_prob(z, (z - vset1(m)) * vset1(inv_t), l) : vload(e + c) * f);
+    if (c) z = load_part(x + c, C - c, m);
+    vstore(e + c, vexp_up((z - vset1(m)) * vset1(inv_t), 0));
+  }
+  for (int c = 0; c < C; ++c) s += e[c];
+  const V l = log_ ? vlog(vset1(s) * vset1(EXP_DOWN), 0) : vset1(0);
+  const REAL f = 1 / s;
+  if (!log_) {
+    for (int c = 0; c < C; ++c) out[c] = e[c] * f;
+    return s != s;
+  }
+  for (int c = 0; c < C; c += VL) {
+    z = load_part(x + c, C - c, m);
+    store_part(out + c, C - c, log_prob(z, (z - vset1(m)) * vset1(inv_t), l));
   }
   return s != s;
 }
 
 /* one row of many classes */
-static int softmax_long(const REAL *x, int64_t C, REAL inv_t, int log_, REAL *out) {
+static int softmax_long(const REAL *x, int64_t C, REAL inv_t, const int log_, REAL *out) {
   const REAL ninf = -(REAL)INFINITY;
+  const int64_t whole = C / 16 * 16;
   V m[NV], s[NV];
+  FKD_UNROLL
   for (int u = 0; u < NV; ++u) m[u] = vset1(ninf), s[u] = vset1(0);
-  for (int64_t c = 0; c < C; c += 16)
+  for (int64_t c = 0; c < whole; c += 16)
     FKD_UNROLL
-    for (int u = 0; u < NV; ++u) m[u] = vmax(m[u], load_part(x + c + u * VL, C - c - u * VL, ninf));
-  V top = vset1(tree_max(m)), it = vset1(inv_t);
-  for (int64_t c = 0; c < C; c += 16)
+    for (int u = 0; u < NV; ++u) m[u] = vmax(m[u], vload(x + c + u * VL));
+  for (int u = 0; whole + u * VL < C; ++u) m[u] = vmax(m[u], load_part(x + whole + u * VL, C - whole - u * VL, ninf));
+  const V top = vset1(tree_max(m)), it = vset1(inv_t);
+  V e[4 * NV];
+  int64_t c;
+  for (c = 0; c < C; c += 64) {
+    const int whole4 = c + 64 <= C;
     FKD_UNROLL
-    for (int u = 0; u < NV; ++u) {
-      int64_t have = C - c - u * VL;
-      V e = vexp((load_part(x + c + u * VL, have, ninf) - top) * it);
-      s[u] = s[u] + e;
-      if (!log_) store_part(out + c + u * VL, have, e);
+    for (int u = 0; u < 4 * NV; ++u) {
+      const int64_t at = c + u * VL;
+      V z = whole4 ? vload(x + at) : at < C ? load_part(x + at, C - at, ninf) : vset1(ninf);
+      e[u] = (z - top) * it;
     }
-  V sum = vset1(tree_sum(s));
-  V l = log_ ? vlog(sum) : vset1(0), f = vset1(1) / sum;
-  for (int64_t c = 0; c < C; c += VL) {
-    if (log_) {
+    vexp_all(e, 4 * NV, 0);
+    FKD_UNROLL
+    for (int u = 0; u < 4 * NV; ++u) {
+      const int64_t at = c + u * VL;
+      s[u % NV] = s[u % NV] + e[u];
+      if (log_) continue;
+      if (whole4) vstore(out + at, e[u]);
+      else if (at < C) store_part(out + at, C - at, e[u]);
+    }
+  }
+  const V sum = vset1(tree_sum(s));
+  if (log_) {
+    const V l = vlog(sum * vset1(EXP_DOWN), 0);
+    for (c = 0; c < C; c += VL) {
       V z = load_part(x + c, C - c, ninf);
       store_part(out + c, C - c, log_prob(z, (z - top) * it, l));
-    } else {
-      store_part(out + c, C - c, load_part(out + c, C - c, 0) * f);
     }
+  } else {
+    const V f = vset1(1) / sum;
+    for (c = 0; c + VL <= C; c += VL) vstore(out + c, vload(out + c) * f);
+    if (c < C) store_part(out + c, C - c, load_part(out + c, C - c, 0) * f);
   }
   return vany(VCMP(sum, !=, sum));
 }
 
-static int64_t softmax_rows(const REAL *x, ptrdiff_t stride, int64_t n, int64_t C, REAL inv_t, int log_, REAL *out, ptrdiff_t ostride) {
+/* x and out have rows of `stride` and `ostride` reals */
+FKD_INLINE int64_t softmax_rows(const REAL *x, ptrdiff_t stride, int64_t n, int64_t C, REAL inv_t, const int log_, REAL *out, ptrdiff_t ostride) {
   int64_t r = 0;
   int bad = 0;
   if (C > FKD_COLUMNS) {
@@ -143,14 +156,13 @@ static int64_t softmax_rows(const REAL *x, ptrdiff_t stride, int64_t n, int64_t 
       if (softmax_long(x + r * stride, C, inv_t, log_, out + r * ostride)) return r;
     return -1;
   }
-  V it = vset1(inv_t);
+  const V it = vset1(inv_t);
   VI nan = visetl(0);
-  if (C == 2)
-    for (; r + VL <= n; r += VL) nan = nan | softmax_columns(x + r * stride, stride, 2, it, log_, out + r * ostride, ostride);
-  else if (C == 3)
-    for (; r + VL <= n; r += VL) nan = nan | softmax_columns(x + r * stride, stride, 3, it, log_, out + r * ostride, ostride);
-  else
-    for (; r + VL <= n; r += VL) nan = nan | softmax_columns(x + r * stride, stride, (int)C, it, log_, out + r * ostride, ostride);
+  if (C == 3 && stride == 3 && ostride == 3)
+    for (; r + 2 * VL <= n; r += 2 * VL) nan = nan | softmax_columns(2, x + r * 3, 3, 3, it, log_, out + r * 3, 3);
+  else if (C == 2 && stride == 2 && ostride == 2)
+    for (; r + 2 * VL <= n; r += 2 * VL) nan = nan | softmax_columns(2, x + r * 2, 2, 2, it, log_, out + r * 2, 2);
+  for (; r + VL <= n; r += VL) nan = nan | softmax_columns(1, x + r * stride, stride, (int)C, it, log_, out + r * ostride, ostride);
   for (; r < n; ++r) bad |= softmax_short(x + r * stride, (int)C, inv_t, log_, out + r * ostride);
   if (!bad && !vany(nan)) return -1;
   for (r = 0; r < n; ++r) /* a row without a softmax came out as NaN (also where out is x) */
@@ -158,7 +170,12 @@ static int64_t softmax_rows(const REAL *x, ptrdiff_t stride, int64_t n, int64_t 
   return -1;
 }
 
+#define softmax_plain FN(softmax_plain)
+static int64_t softmax_plain(const REAL *x, ptrdiff_t stride, int64_t n, int64_t C, REAL inv_t, REAL *out, ptrdiff_t ostride) {
+  return softmax_rows(x, stride, n, C, inv_t, 0, out, ostride);
+}
+
 static int64_t FN(fkd_softmax)(const REAL *x, int64_t n, int64_t C, double inv_t, int log_, REAL *out) {
-  const double most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX;
-  return softmax_rows(x, C, n, C, (REAL)(inv_t < most ? inv_t : most), log_, out, C);
+  const REAL it = (REAL)(inv_t < (FKD_BITS == 32 ? FLT_MAX : DBL_MAX) ? inv_t : FKD_BITS == 32 ? FLT_MAX : DBL_MAX);
+  return log_ ? softmax_rows(x, C, n, C, it, 1, out, C) : softmax_plain(x, C, n, C, it, out, C);
 }

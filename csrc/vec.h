@@ -5,8 +5,12 @@
  *
  *   REAL, IREAL   float, int32_t | double, int64_t
  *   V, VI         a vector of VL reals, of VL integers of the same width; a comparison gives a VI of -1 (true) and 0
- *   + - * / on V, + - & | ~ >> << on VI     plain operators (VL = 1: V is REAL itself)
- *   vset1 vload vstore vmin vmax vsel vfma vsqrt vabs vasint vasreal vany VCMP
+ *   + - * / on V, + - & | ~ >> on VI     plain operators (VL = 1: V is REAL itself)
+ *   vset1 vload vstore vmin vmax vsel vfma vsqrt vabs vasint vasreal vshl vany VCMP
+ *   load_part(p, have, fill), store_part(p, have, x)   the first `have` (>= 1) of VL reals; nothing beyond is touched
+ *   fold_sum(x), fold_max(x)   over the lanes of one vector: lane i with lane i + VL / 2, then VL / 4 ...
+ *   load_part(p, have, fill), store_part(p, have, x)   the first `have` of VL reals; nothing beyond them is touched
+ *   fold_sum(x), fold_max(x)   over the lanes of one vector: lane i with lane i + VL/2, then VL/4 ...
  *   vmax(a, b) is a > b ? a : b and vmin(a, b) is a < b ? a : b, so that a NaN in b survives, on every ISA.
  *   vfma is fused only where the ISA has it: kernels that promise equal bits on every ISA use * and + instead.
  */
@@ -30,6 +34,11 @@
 #define vasint FN(vasint)
 #define vasreal FN(vasreal)
 #define vany FN(vany)
+#define vshl FN(vshl)
+#define load_part FN(load_part)
+#define store_part FN(store_part)
+#define fold_sum FN(fold_sum)
+#define fold_max FN(fold_max)
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FKD_INLINE static __forceinline
@@ -59,15 +68,18 @@
 #undef FKD_SUFFIX
 #undef REAL
 #undef IREAL
+#undef UREAL
 #undef VL
 #if FKD_BITS == 32
 #define FKD_SUFFIX _f32
 #define REAL float
 #define IREAL int32_t
+#define UREAL uint32_t
 #else
 #define FKD_SUFFIX _f64
 #define REAL double
 #define IREAL int64_t
+#define UREAL uint64_t
 #endif
 
 #if FKD_VBYTES == 0 /* ---- one lane ---- */
@@ -76,6 +88,7 @@ typedef REAL V;
 typedef IREAL VI;
 FKD_INLINE V vset1(REAL x) { return x; }
 FKD_INLINE VI visetl(IREAL x) { return x; }
+FKD_INLINE VI vshl(VI x, int n) { return (VI)((UREAL)x << n); }
 FKD_INLINE V vload(const REAL *p) { return *p; }
 FKD_INLINE void vstore(REAL *p, V x) { *p = x; }
 FKD_INLINE V vmin(V a, V b) { return a < b ? a : b; }
@@ -98,6 +111,7 @@ FKD_INLINE V vabs(V x) { return fabs(x); }
 typedef REAL V __attribute__((vector_size(FKD_VBYTES)));
 typedef IREAL VI __attribute__((vector_size(FKD_VBYTES)));
 FKD_INLINE VI visetl(IREAL x) { return x - (VI){0}; }
+FKD_INLINE VI vshl(VI x, int n) { return x << n; }
 FKD_INLINE V vset1(REAL x) { return x - (V){0}; }
 FKD_INLINE V vload(const REAL *p) { V x; memcpy(&x, p, sizeof x); return x; }
 FKD_INLINE void vstore(REAL *p, V x) { memcpy(p, &x, sizeof x); }
@@ -168,4 +182,93 @@ FKD_INLINE V vsqrt(V x) { return vsqrtq_f64(x); }
 FKD_INLINE int vany(VI m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 #endif
 #endif
+#endif
+
+/* ---- parts of vectors, and sums over lanes ---- */
+#if defined(FKD_AVX512)
+#if FKD_BITS == 32
+FKD_INLINE V load_part(const float *p, int64_t have, float fill) {
+  return have >= 16 ? vload(p) : (V)_mm512_mask_loadu_ps(vset1(fill), (__mmask16)((1u << have) - 1), p);
+}
+FKD_INLINE void store_part(float *p, int64_t have, V x) {
+  if (have >= 16) vstore(p, x);
+  else _mm512_mask_storeu_ps(p, (__mmask16)((1u << have) - 1), x);
+}
+#define FKD_FOLD(op256, op128, x)                                                              \
+  __m256 h = op256(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));                   \
+  __m128 q = op128(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));                    \
+  q = op128(q, _mm_movehl_ps(q, q));                                                           \
+  return _mm_cvtss_f32(op128(q, _mm_movehdup_ps(q)))
+FKD_INLINE float fold_sum(V x) { FKD_FOLD(_mm256_add_ps, _mm_add_ps, x); }
+FKD_INLINE float fold_max(V x) { FKD_FOLD(_mm256_max_ps, _mm_max_ps, x); }
+#else
+#undef FKD_FOLD
+FKD_INLINE V load_part(const double *p, int64_t have, double fill) {
+  return have >= 8 ? vload(p) : (V)_mm512_mask_loadu_pd(vset1(fill), (__mmask8)((1u << have) - 1), p);
+}
+FKD_INLINE void store_part(double *p, int64_t have, V x) {
+  if (have >= 8) vstore(p, x);
+  else _mm512_mask_storeu_pd(p, (__mmask8)((1u << have) - 1), x);
+}
+#define FKD_FOLD(op256, op128, x)                                                              \
+  __m256d h = op256(_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd(x, 1));                  \
+  __m128d q = op128(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1));                   \
+  return _mm_cvtsd_f64(op128(q, _mm_unpackhi_pd(q, q)))
+FKD_INLINE double fold_sum(V x) { FKD_FOLD(_mm256_add_pd, _mm_add_pd, x); }
+FKD_INLINE double fold_max(V x) { FKD_FOLD(_mm256_max_pd, _mm_max_pd, x); }
+#endif
+#else
+#if defined(FKD_AVX2)
+FKD_INLINE __m256i FN(part_mask)(int64_t have) {
+  static const IREAL window[2 * VL] = {
+#if FKD_BITS == 32
+      -1, -1, -1, -1,
+#endif
+      -1, -1, -1, -1};
+  return _mm256_loadu_si256((const __m256i *)(window + VL - have));
+}
+#endif
+FKD_INLINE V load_part(const REAL *p, int64_t have, REAL fill) {
+  if (have >= VL) return vload(p);
+#if defined(FKD_AVX2)
+  VI m = (VI)FN(part_mask)(have);
+#if FKD_BITS == 32
+  return vsel(m, (V)_mm256_maskload_ps(p, (__m256i)m), vset1(fill));
+#else
+  return vsel(m, (V)_mm256_maskload_pd(p, (__m256i)m), vset1(fill));
+#endif
+#else
+  REAL t[VL];
+  for (int i = 0; i < VL; ++i) t[i] = i < have ? p[i] : fill;
+  return vload(t);
+#endif
+}
+FKD_INLINE void store_part(REAL *p, int64_t have, V x) {
+  if (have >= VL) { vstore(p, x); return; }
+#if defined(FKD_AVX2)
+#if FKD_BITS == 32
+  _mm256_maskstore_ps(p, FN(part_mask)(have), x);
+#else
+  _mm256_maskstore_pd(p, FN(part_mask)(have), x);
+#endif
+#else
+  REAL t[VL];
+  vstore(t, x);
+  for (int i = 0; i < have; ++i) p[i] = t[i];
+#endif
+}
+FKD_INLINE REAL fold_sum(V x) {
+  REAL t[VL];
+  vstore(t, x);
+  for (int s = VL / 2; s; s >>= 1)
+    for (int i = 0; i < s; ++i) t[i] += t[i + s];
+  return t[0];
+}
+FKD_INLINE REAL fold_max(V x) {
+  REAL t[VL];
+  vstore(t, x);
+  for (int s = VL / 2; s; s >>= 1)
+    for (int i = 0; i < s; ++i) t[i] = t[i] > t[i + s] ? t[i] : t[i + s];
+  return t[0];
+}
 #endif

@@ -1,8 +1,11 @@
-/* vmath.inc.h: exp, log, log1p, tanh and erfc on vectors, without fused operations, so that each lane carries the same bits on every
- * ISA. Polynomials are interpolations at Chebyshev nodes on the reduced range; their error is below 1e-8 (f32), 2e-17 (f64). */
+/* vmath.inc.h: exp, log, log1p, tanh and erfc on vectors. With fused = 0 each lane carries the same bits on every ISA; fused = 1
+ * is faster and may differ in the last bits. Polynomials are interpolations at Chebyshev nodes on the reduced range; their error is below 1e-8 (f32), 2e-17 (f64). */
 
-#undef POLY_STEP
+#undef MADD
 #define vexp FN(vexp)
+#define vexp_up FN(vexp_up)
+#define vexp_few FN(vexp_few)
+#define vexp_all FN(vexp_all)
 #define vlog FN(vlog)
 #define vlog1p FN(vlog1p)
 #define vphi FN(vphi)
@@ -10,39 +13,77 @@
 #define verfc FN(verfc)
 #define vpoly FN(vpoly)
 
+/* a * b + c, in one rounding if `fused` and the ISA can */
+#define MADD(a, b, c) (fused ? vfma(a, b, c) : (a) * (b) + (c))
+
 /* c[0] + c[1] x + ... + c[n] x^n, Horner */
-FKD_INLINE V vpoly(V x, const REAL *c, int n) {
+FKD_INLINE V vpoly(V x, const REAL *c, int n, const int fused) {
   V y = vset1(c[n]);
   FKD_UNROLL
-  for (int i = n - 1; i >= 0; --i) y = y * x + vset1(c[i]);
+  for (int i = n - 1; i >= 0; --i) y = MADD(y, x, vset1(c[i]));
   return y;
 }
 
-/* exp(x) for x <= 65 (f32), 660 (f64); exact 0 far below; denormal results are rounded once; NaN stays NaN */
-FKD_INLINE V vexp(V x) {
+/* exp(x) * 2^EXP_UP for x <= 65 (f32), 660 (f64). The factor keeps results that would be denormal normal: sums and quotients of such
+ * values need no further care, and EXP_DOWN brings one back with a single rounding. 0 far below; NaN stays NaN. */
+#undef EXP_UP
+#undef EXP_DOWN
+#if FKD_BITS == 32
+#define EXP_UP 32
+#define EXP_DOWN 0x1p-32f
+#else
+#define EXP_UP 64
+#define EXP_DOWN 0x1p-64
+#endif
+/* n <= 4 vectors in place, step by step side by side: a chain of 20 dependent operations alone leaves the units idle */
+FKD_INLINE void vexp_few(V *x, const int n, const int fused) {
 #if FKD_BITS == 32
   static const REAL P[] = {0.5f, 0.166665769896987757f, 0.0416665546172045742f, 0.00836317905272257737f, 0.00139261835877134945f};
-  enum { N = 4, BIAS = 127, MANT = 23, K = 32 };
-  const REAL low = -104.0f, magic = 12582912.0f, ln2hi = 0.693145751953125f, ln2lo = 1.42860682030941723212e-6f, down = 0x1p-32f;
+  enum { N = 4, MANT = 23 };
+  const REAL low = -104.0f, magic = 12582912.0f + 127 + EXP_UP, ln2hi = 0.693145751953125f, ln2lo = 1.42860682030941723212e-6f;
 #else
   static const REAL P[] = {0.50000000000000010221, 0.16666666666666667453, 0.041666666666624127873, 0.0083333333333300618325,
                            0.0013888888917213716901, 0.00019841269863053616878, 0.000024801521295954375131,
                            2.7557268459997064772e-6, 2.7620088445409748161e-7, 2.5100385495510319078e-8};
-  enum { N = 9, BIAS = 1023, MANT = 52, K = 64 };
-  const REAL low = -746.0, magic = 6755399441055744.0, ln2hi = 6.93147180369123816490e-1, ln2lo = 1.90821492927058770002e-10,
-             down = 0x1p-64;
+  enum { N = 9, MANT = 52 };
+  const REAL low = -746.0, magic = 6755399441055744.0 + 1023 + EXP_UP, ln2hi = 6.93147180369123816490e-1, ln2lo = 1.90821492927058770002e-10;
 #endif
-  x = vmax(vset1(low), x);
-  V t = x * vset1((REAL)1.4426950408889634) + vset1(magic);
-  V n = t - vset1(magic);
-  VI k = vasint(t) - vasint(vset1(magic));
-  V r = (x - n * vset1(ln2hi)) - n * vset1(ln2lo);
-  V y = vset1(1) + (r + r * r * vpoly(r, P, N));
-  return y * vasreal((k + visetl(BIAS + K)) << MANT) * vset1(down); /* 2^k in two factors: one rounding if denormal */
+  V t[4], r[4], y[4];
+#define EACH FKD_UNROLL for (int i = 0; i < n; ++i)
+  EACH r[i] = vmax(vset1(low), x[i]);
+  EACH t[i] = MADD(r[i], vset1((REAL)1.4426950408889634), vset1(magic)); /* its low bits: x / ln 2 rounded, plus bias */
+  EACH y[i] = t[i] - vset1(magic);
+  EACH r[i] = MADD(y[i], vset1(-ln2hi), r[i]);
+  EACH r[i] = MADD(y[i], vset1(-ln2lo), r[i]);
+  EACH y[i] = vset1(P[N]);
+  FKD_UNROLL
+  for (int k = N - 1; k >= 0; --k) EACH y[i] = MADD(y[i], r[i], vset1(P[k]));
+  EACH y[i] = MADD(r[i] * r[i], y[i], r[i]);
+  EACH y[i] = vset1(1) + y[i];
+  EACH x[i] = y[i] * vasreal(vshl(vasint(t[i]), MANT)); /* the shift drops all of magic but the exponent bits */
+#undef EACH
 }
 
+#if defined(FKD_AVX512) || defined(FKD_NEON)
+#define EXP_FEW 4 /* as many as the registers hold */
+#else
+#define EXP_FEW 2
+#endif
+FKD_INLINE void vexp_all(V *x, const int n, const int fused) {
+  int i = 0;
+  for (; i + EXP_FEW <= n; i += EXP_FEW) vexp_few(x + i, EXP_FEW, fused);
+  for (; i < n; ++i) vexp_few(x + i, 1, fused);
+}
+
+FKD_INLINE V vexp_up(V x, const int fused) {
+  vexp_few(&x, 1, fused);
+  return x;
+}
+
+FKD_INLINE V vexp(V x) { return vexp_up(x, 0) * vset1(EXP_DOWN); }
+
 /* log(x); log(0) = -inf, log(inf) = inf, NaN for x < 0 and NaN */
-FKD_INLINE V vlog(V x) {
+FKD_INLINE V vlog(V x, const int fused) {
 #if FKD_BITS == 32
   static const REAL R[] = {0.66666666554451646331f, 0.4000012187697200149f, 0.28550816599711548663f, 0.2333058193824189386f};
   enum { N = 3, MANT = 23 };
@@ -68,21 +109,22 @@ FKD_INLINE V vlog(V x) {
   V s = f / (vset1(2) + f);
   V z = s * s;
   V h = vset1((REAL)0.5) * f * f;
-  V r = n * vset1(ln2hi) + (f - (h - (s * (h + z * vpoly(z, R, N)) + n * vset1(ln2lo))));
+  V p = MADD(z, vpoly(z, R, N, fused), h);
+  V r = MADD(n, vset1(ln2hi), f - (h - MADD(s, p, n * vset1(ln2lo))));
   r = vsel(VCMP(x, ==, vset1(inf)), x, r);
   r = vsel(VCMP(x, >=, vset1(0)), r, vset1((REAL)NAN));
   return vsel(VCMP(x, ==, vset1(0)), vset1(-inf), r);
 }
 
 /* log(1 + x), accurate for small x: log(u) plus the rounding error of u = 1 + x */
-FKD_INLINE V vlog1p(V x) {
+FKD_INLINE V vlog1p(V x, const int fused) {
   V u = vset1(1) + x;
   V c = (x - (u - vset1(1))) / u;
-  return vlog(u) + vsel(VCMP(vabs(x), <, vset1(1)), c, vset1(0));
+  return vlog(u, fused) + vsel(VCMP(vabs(x), <, vset1(1)), c, vset1(0));
 }
 
 /* exp(-x) - 1 + x >= 0, accurate relative to itself, for x >= -65 (f32), -660 (f64) */
-FKD_INLINE V vphi(V x) {
+FKD_INLINE V vphi(V x, const int fused) {
 #if FKD_BITS == 32
   static const REAL P[] = {0.49999999781421684314f, -0.16666666646842134324f, 0.041666736595237458448f, -0.0083333396759170609124f,
                            0.001388539691180710222f, -0.0001983810196868388931f, 0.000025358512244639757501f,
@@ -96,8 +138,8 @@ FKD_INLINE V vphi(V x) {
                            -7.7532899090613013106e-13, 4.8383974908301086205e-14};
   enum { N = 14 };
 #endif
-  V big = (vexp(-x) - vset1(1)) + x;
-  return vsel(VCMP(vabs(x), <, vset1(1)), x * x * vpoly(x, P, N), big);
+  V big = (vexp_up(-x, fused) * vset1(EXP_DOWN) - vset1(1)) + x;
+  return vsel(VCMP(vabs(x), <, vset1(1)), x * x * vpoly(x, P, N, fused), big);
 }
 
 FKD_INLINE V vtanh(V x) {
@@ -116,7 +158,7 @@ FKD_INLINE V vtanh(V x) {
   V e = vexp(vset1(-2) * a);
   V big = (vset1(1) - e) / (vset1(1) + e);
   big = vsel(VCMP(x, <, vset1(0)), -big, big);
-  return vsel(VCMP(a, <, vset1((REAL)0.625)), x + x * z * vpoly(z, P, N), big);
+  return vsel(VCMP(a, <, vset1((REAL)0.625)), x + x * z * vpoly(z, P, N, 1), big);
 }
 
 /* erfc(x), absolute error of an ulp: exp(-z^2) t Q(t - 1/2) with z = |x|, t = 2 / (2 + z), reflected for x < 0 */
@@ -139,6 +181,6 @@ FKD_INLINE V verfc(V x) {
 #endif
   V z = vmin(vset1(far), vabs(x));
   V t = vset1(2) / (vset1(2) + z);
-  V y = vexp(-z * z) * t * vpoly(t - vset1((REAL)0.5), Q, N);
+  V y = vexp(-z * z) * t * vpoly(t - vset1((REAL)0.5), Q, N, 1);
   return vsel(VCMP(x, <, vset1(0)), vset1(2) - y, y);
 }

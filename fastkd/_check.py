@@ -113,7 +113,11 @@ def require_distributions(p: np.ndarray, name: str) -> None:
 
 
 def as_float(x: Any, name: str) -> float:
-    if isinstance(x, numbers.Real) or (isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in "fiu"):
+    if (
+        type(x) is float
+        or isinstance(x, numbers.Real)
+        or (isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in "fiu")
+    ):
         return float(x)
     raise TypeError(f"{name} must be a real number; got {x!r}")
 

@@ -10,6 +10,60 @@ from itertools import pairwise
 import numpy as np
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Losses. The last axis holds the classes; logits of -inf are classes with probability 0.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def softmax(logits, temperature=1.0):
+    """q_c = exp(z_c / T) / sum_k exp(z_k / T)."""
+    z = np.asarray(logits, float)
+    e = np.exp((z - z.max(-1, keepdims=True)) / temperature)
+    return e / e.sum(-1, keepdims=True)
+
+
+def log_softmax(logits, temperature=1.0):
+    """z_c / T - log sum_k exp(z_k / T)."""
+    z = np.asarray(logits, float)
+    u = (z - z.max(-1, keepdims=True)) / temperature
+    return u - np.log(np.exp(u).sum(-1, keepdims=True))
+
+
+def kl_divergence(p, q, eps=1e-10):
+    """sum over p_c > eps of p_c ln(p_c / max(q_c, eps)), row by row, in nats."""
+    p, q = np.asarray(p, float), np.maximum(np.asarray(q, float), eps)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(p > eps, p * np.log(p / q), 0.0).sum(-1)
+
+
+def distillation_rows(
+    student, teacher=None, labels=None, *, soft=None, temperature=1.0, kd_weight=0.0, label_smoothing=0.0
+):
+    """Loss of each row (n,) and its gradient with respect to the student's logits (n, C).
+
+    kd_weight T^2 KL(q_t || q_s) + (1 - kd_weight) CE, gradient kd_weight T (q_s - q_t) + (1 - kd_weight) (p - target).
+    The teacher is given by logits or by probabilities `soft` at T; a label of -1 has no cross-entropy.
+    """
+    z = np.asarray(student, float)
+    n, n_classes = z.shape
+    loss, grad = np.zeros(n), np.zeros_like(z)
+    if teacher is not None or soft is not None:
+        q_t = softmax(teacher, temperature) if soft is None else np.asarray(soft, float)
+        log_t = log_softmax(teacher, temperature) if soft is None else np.log(np.where(q_t > 0, q_t, 1.0))
+        with np.errstate(invalid="ignore"):
+            gap = np.where(q_t > 0, q_t * (log_t - log_softmax(z, temperature)), 0.0)
+        loss += kd_weight * temperature**2 * gap.sum(1)
+        grad += kd_weight * temperature * (softmax(z, temperature) - q_t)
+    if labels is not None:
+        labels = np.asarray(labels)
+        target = (1 - label_smoothing) * np.eye(n_classes)[np.maximum(labels, 0)] + label_smoothing / n_classes
+        hard = (1 - kd_weight) * (labels >= 0)
+        with np.errstate(invalid="ignore"):
+            loss += hard * np.where(target > 0, -target * log_softmax(z), 0.0).sum(1)
+        grad += hard[:, None] * (softmax(z) - target)
+    return loss, grad
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # MLP: forward pass, loss, gradient and one epoch of training. Shapes: X (n, n_features), outputs Z (n, n_outputs).
 # Parameters are one flat vector; layer after layer, first W (n_in, n_out) in C order, then b (n_out).
 # ---------------------------------------------------------------------------------------------------------------------
@@ -62,12 +116,6 @@ def _mlp_forward_pass(params, sizes, activation, X):
     return passed
 
 
-def _log_softmax_at(logits, temperature):
-    scaled = np.asarray(logits, float) / temperature
-    shifted = scaled - scaled.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
 def mlp_output_loss(
     Z,
     *,
@@ -83,36 +131,27 @@ def mlp_output_loss(
 ):
     """Loss of each row (n,) and its derivative with respect to the outputs Z (n, n_outputs).
 
-    Classification: kd_weight * T^2 * KL(q_t || q_s) + (1 - kd_weight) * CE. The first term needs `soft` (teacher
-    probabilities at T) or `teacher_logits`, the second a label >= 0. Regression: 0.5 * sum (z - y)^2, or the pinball
-    loss sum max(q * (y - z), (q - 1) * (y - z)), whose derivative at y = z is taken as -q.
+    Classification: `distillation_rows`. Regression: 0.5 * sum (z - y)^2, or the pinball loss
+    sum max(q * (y - z), (q - 1) * (y - z)), whose derivative at y = z is taken as 0.
     """
     n, n_outputs = Z.shape
-    loss, slope = np.zeros(n), np.zeros((n, n_outputs))
-    if values is not None:
+    if values is None:
+        loss, slope = distillation_rows(
+            Z,
+            teacher_logits,
+            labels,
+            soft=soft,
+            temperature=temperature,
+            kd_weight=kd_weight,
+            label_smoothing=label_smoothing,
+        )
+    else:
         error = np.asarray(values, float).reshape(n, n_outputs) - Z
         if quantile is None:
             loss, slope = 0.5 * (error**2).sum(axis=1), -error
         else:
             loss = np.maximum(quantile * error, (quantile - 1.0) * error).sum(axis=1)
-            slope = (error < 0.0) - float(quantile)
-    if teacher_logits is not None:
-        soft = np.exp(_log_softmax_at(teacher_logits, temperature))
-    if soft is not None:
-        q_t = np.asarray(soft, float)
-        log_q_s = _log_softmax_at(Z, temperature)
-        log_q_t = np.log(np.where(q_t > 0.0, q_t, 1.0))
-        kl = np.where(q_t > 0.0, q_t * (log_q_t - log_q_s), 0.0).sum(axis=1)
-        loss = loss + kd_weight * temperature**2 * kl
-        slope = slope + kd_weight * temperature * (np.exp(log_q_s) * q_t.sum(axis=1, keepdims=True) - q_t)
-    if labels is not None:
-        labels = np.asarray(labels)
-        known = (labels >= 0).astype(float)
-        target = np.full((n, n_outputs), label_smoothing / n_outputs)
-        target[np.arange(n), np.maximum(labels, 0)] += 1.0 - label_smoothing
-        log_p = _log_softmax_at(Z, 1.0)
-        loss = loss - (1.0 - kd_weight) * known * (target * log_p).sum(axis=1)
-        slope = slope + (1.0 - kd_weight) * known[:, None] * (np.exp(log_p) - target)
+            slope = np.where(error == 0, 0.0, (error < 0.0) - float(quantile))
     if weights is not None:
         weights = np.asarray(weights, float)
         loss, slope = weights * loss, weights[:, None] * slope

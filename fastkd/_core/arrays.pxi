@@ -21,8 +21,19 @@ cdef inline cnp.ndarray like(cnp.ndarray x, object out, str name):
     """A new array of x's shape and type, or `out` checked to be one."""
     if out is None:
         return <cnp.ndarray>cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
-    _check.require_out(out, (<object>x).shape, (<object>x).dtype, name)
+    if not (is_plain(out, cnp.PyArray_TYPE(x)) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out) and same_shape(x, <cnp.ndarray>out)):
+        _check.require_out(out, (<object>x).shape, (<object>x).dtype, name)
     return <cnp.ndarray>out
+
+
+cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef int i
+    if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
+        return False
+    for i in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIMS(a)[i] != cnp.PyArray_DIMS(b)[i]:
+            return False
+    return True
 
 
 cdef class Scratch:

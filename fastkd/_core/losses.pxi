@@ -66,7 +66,10 @@ def distillation_loss(student, teacher, int kind, labels, sample_weight, double 
     n = size // C
     cdef bint single = cnp.PyArray_TYPE(s) == cnp.NPY_FLOAT
     if kind:
-        t = <cnp.ndarray>_check.as_like(teacher, s, "teacher_logits" if kind == fkd.FKD_LOGITS else "soft_labels")
+        if is_plain(teacher, cnp.PyArray_TYPE(s)) and same_shape(s, <cnp.ndarray>teacher):
+            t = <cnp.ndarray>teacher
+        else:
+            t = <cnp.ndarray>_check.as_like(teacher, s, "teacher_logits" if kind == fkd.FKD_LOGITS else "soft_labels")
         if kind == fkd.FKD_PROBABILITIES:
             _check.require_distributions(t, "soft_labels")
     if labels is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,9 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fastkd: interrupted; nothing was written", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of stdout left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except (ValueError, OSError) as error:
         if options.debug:
             raise
@@ -58,16 +54,16 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "demo",
         help="from candles to a fast student, with tables, plots and an HTML report",
         description="Teach a large network on candles, distil it into a small one, compare, time, and write a report.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    output = Path("fastkd-report.html")
     demo.add_argument("--candles", type=Path, metavar="FILE", help="CSV (or .csv.gz) file; else a synthetic market")
-    demo.add_argument("--output", type=Path, metavar="FILE", default=Path("fastkd-report.html"), help="the report")
-    demo.add_argument("--rows", type=_number(int, 1), metavar="N", help="synthetic candles, or the last N of FILE")
+    demo.add_argument("--output", type=Path, metavar="FILE", default=output, help="the report (%(default)s)")
 
     def add(name: str, kind: Callable[[str], float], metavar: str, text: str) -> None:
-        default = getattr(Settings, name)
-        demo.add_argument("--" + name.replace("_", "-"), type=kind, default=default, metavar=metavar, help=text)
+        option, default = "--" + name.replace("_", "-"), getattr(Settings, name)
+        demo.add_argument(option, type=kind, default=default, metavar=metavar, help=f"{text} (%(default)s)")
 
+    add("rows", _number(int, 1), "N", "candles of the synthetic market, or how many of FILE, counted from the end")
     add("seed", _number(int, 0), "N", "of everything random")
     add("threshold", _number(float), "R", "a larger relative move is UP or DOWN")
     add("temperature", _number(float), "T", "of the soft labels")
@@ -85,15 +81,14 @@ def _demo(options: argparse.Namespace) -> int:
     from fastkd.cli.result import Settings
 
     check_output(options.output)
-    settings = Settings(
-        **{name: getattr(options, name) for name in ("seed", "threshold", "temperature", "kd_weight", "few_labels")},
-        **({"rows": options.rows} if options.rows else {}),
-    )
+    names = ("rows", "seed", "threshold", "temperature", "kd_weight", "few_labels")
+    settings = Settings(**{name: getattr(options, name) for name in names})
     candles = None
     if options.candles is not None:
         candles = read_candles(options.candles)
-        if options.rows:
-            candles = candles[-options.rows :]
+        if len(candles) > options.rows and not options.quiet:
+            print(f"fastkd: the last {options.rows:,} of {len(candles):,} candles are used (--rows)", file=sys.stderr)
+        candles = candles[-options.rows :]
     with progress_bar(options.quiet) as progress:
         result = run_demo(candles, settings=settings, progress=progress)
     write_report(result, options.output)

@@ -40,9 +40,9 @@ def print_result(result: DemoResult, output: str) -> None:
         f"[bold]{market.source}[/bold]: {market.candles:,} candles of {market.interval}, {market.gaps} gaps; "
         f"{market.train_rows:,} rows to train, then {market.test_rows:,} to test"
     )
-    console.print(_shares(result))
-    console.print(_models(result))
-    console.print(_latency(result))
+    for table in (_shares(result), _models(result), _latency(result)):
+        console.print("", table)
+    console.print()
     for sentence in findings(result):
         console.print(f"- {sentence}")
     console.print(f"[bold]{headline(result)}[/bold]")
@@ -50,7 +50,15 @@ def print_result(result: DemoResult, output: str) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right")
     return table
@@ -72,7 +80,7 @@ def _models(result: DemoResult) -> Table:
 
 
 def _latency(result: DemoResult) -> Table:
-    table = _table("Latency of the student, microseconds a call", "rows", "by", "p50", "p99", "p99.9")
+    table = _table("Latency, µs a call", "rows", "by", "p50", "p99", "p99.9")
     for pair in result.latency:
         for one in pair:
             table.add_row(str(one.rows), one.what, f"{one.p50:.2f}", f"{one.p99:.2f}", f"{one.p999:.2f}")

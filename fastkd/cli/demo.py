@@ -37,6 +37,14 @@ class Data:
     y_test: np.ndarray
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """What students need of the teacher: its logits of the training part, and its answers on the test part."""
+
+    logits: np.ndarray
+    answers: np.ndarray
+
+
 def run_demo(
     candles: Any = None, *, settings: Settings | None = None, progress: Callable[[str, int, int], None] | None = None
 ) -> DemoResult:
@@ -69,16 +77,16 @@ def run_demo(
     step()
     market, data = prepare(candles, settings)
     step()
-    teacher_model, teacher = fit_teacher(data, settings)
+    teacher, teacher_figures = fit_teacher(data, settings)
     step()
-    _, hard = fit_student(data, settings, teacher_model, labels=len(data.y_train), distilled=False)
+    _, hard = fit_student(data, settings, teacher, labels=len(data.y_train), distilled=False)
     step()
-    student, distilled = fit_student(data, settings, teacher_model, labels=len(data.y_train), distilled=True)
+    student, distilled = fit_student(data, settings, teacher, labels=len(data.y_train), distilled=True)
     step()
     few = min(settings.few_labels, len(data.y_train))
-    pair = [fit_student(data, settings, teacher_model, labels=few, distilled=way)[1] for way in (False, True)]
+    pair = [fit_student(data, settings, teacher, labels=few, distilled=way)[1] for way in (False, True)]
     step()
-    curve = label_curve(data, settings, teacher_model)
+    curve = label_curve(data, settings, teacher)
     step()
     latency = time_student(student, data, settings)
     return DemoResult(
@@ -86,7 +94,7 @@ def run_demo(
         version=__version__,
         isa=isa(),
         market=market,
-        teacher=teacher,
+        teacher=teacher_figures,
         full=Comparison(hard, distilled),
         few=Comparison(*pair),
         curve=curve,
@@ -144,17 +152,19 @@ def prepare(candles: Any, settings: Settings) -> tuple[Market, Data]:
     return market, data
 
 
-def fit_teacher(data: Data, settings: Settings) -> tuple[Any, Trained]:
+def fit_teacher(data: Data, settings: Settings) -> tuple[Teacher, Trained]:
     """The large network on hard labels; the latest tenth of the training part tells it when to stop."""
     model = _network(settings.teacher_hidden, settings.teacher_epochs, settings.teacher_learning_rate, settings)
     model.set_params(early_stopping=True, l2=settings.teacher_l2)
     began = perf_counter()
     model.fit(data.X_train, data.y_train, classes=CLASSES)
-    return model, _trained("teacher", len(data.y_train), model, model, data, perf_counter() - began)
+    seconds = perf_counter() - began
+    teacher = Teacher(model.predict_logits(data.X_train), model.predict(data.X_test))
+    return teacher, _trained("teacher", len(data.y_train), model, teacher, data, seconds)
 
 
 def fit_student(
-    data: Data, settings: Settings, teacher: Any, *, labels: int, distilled: bool, draw: int = 0
+    data: Data, settings: Settings, teacher: Teacher, *, labels: int, distilled: bool, draw: int = 0
 ) -> tuple[Any, Trained]:
     """The small network on `labels` hard labels; if `distilled`, on the teacher's view of every training row besides.
 
@@ -170,17 +180,18 @@ def fit_student(
     model.set_params(random_state=settings.seed + draw)
     began = perf_counter()
     if distilled:
-        distill(teacher, model, data.X_train, y, temperature=settings.temperature, kd_weight=settings.kd_weight)
+        distill(teacher.logits, model, data.X_train, y, temperature=settings.temperature, kd_weight=settings.kd_weight)
     else:
         if labels < len(y):
-            model.set_params(epochs=max(200, settings.student_epochs), learning_rate=0.003, batch_size=32, l2=0.01)
+            epochs = max(200, settings.student_epochs)
+            model.set_params(epochs=epochs, learning_rate=0.003, batch_size=32, l2=2.0 / labels)
         model.fit(data.X_train[chosen], y[chosen], classes=CLASSES)
     seconds = perf_counter() - began
     name = "student, distilled" if distilled else "student, labels only"
     return model, _trained(name, labels, model, teacher, data, seconds)
 
 
-def label_curve(data: Data, settings: Settings, teacher: Any) -> tuple[CurvePoint, ...]:
+def label_curve(data: Data, settings: Settings, teacher: Teacher) -> tuple[CurvePoint, ...]:
     """Both students with a quarter of the few labels, all of them, 5 and 25 times as many, as far as there are rows."""
     few, points = settings.few_labels, []
     for labels in (few // 4, few, 5 * few, 25 * few):
@@ -222,13 +233,13 @@ def _network(hidden: tuple[int, ...], epochs: int, learning_rate: float, setting
     )
 
 
-def _trained(name: str, labels: int, model: Any, teacher: Any, data: Data, seconds: float) -> Trained:
+def _trained(name: str, labels: int, model: Any, teacher: Teacher, data: Data, seconds: float) -> Trained:
     proba = model.predict_proba(data.X_test)
     return Trained(
         name=name,
         labels=labels,
         evaluation=evaluate(data.y_test, proba, n_classes=len(CLASSES)),
-        agreement=agreement(proba, teacher.predict_proba(data.X_test)),
+        agreement=agreement(proba, teacher.answers),
         parameters=model.n_parameters,
         bytes=model.parameters.nbytes,
         seconds=seconds,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from fastkd.cli.result import CLASS_NAMES, Comparison, DemoResult, Trained
+from fastkd.evaluation import Evaluation
 
 
 def headline(result: DemoResult) -> str:
     """One sentence on the distilled student."""
     student = result.full.distilled
     kept = result.kept(student)
-    size = f"a student with 1/{result.compression:.0f} of the parameters"
     if kept is None:
         return "On these candles no model has a measurable lead over always answering the most frequent class."
-    return f"The distilled student, {size}, keeps {100 * kept:.0f} % of the teacher's lead over the majority baseline."
+    return (
+        f"With 1/{result.compression:.0f} of the parameters the distilled student keeps {100 * kept:.0f} % of the "
+        "teacher's lead over the majority baseline."
+    )
 
 
 def findings(result: DemoResult) -> list[str]:
@@ -45,7 +48,7 @@ def _on_labels(result: DemoResult) -> list[str]:
 def _on_teacher(result: DemoResult) -> list[str]:
     figures = result.teacher.evaluation
     said = [f"Teacher: accuracy {_percent(figures.accuracy)} against a majority of {_percent(figures.majority)}"]
-    lead = f"{100 * figures.lead:+.1f} ± {100 * figures.lead_error:.1f} points"
+    lead = f"{_points(figures.lead)} ± {100 * figures.lead_error:.1f} points"
     answers = figures.confusion.sum(axis=0)
     if figures.beats_majority:
         said[0] += f", {lead}."
@@ -64,13 +67,31 @@ def _on_teacher(result: DemoResult) -> list[str]:
             f"Its log-loss {figures.log_loss:.4f} is below {figures.no_skill_log_loss:.4f}, that of forecasting the "
             "class shares: the probabilities know something (how far prices move), the answers do not."
         )
+    said += _on_direction(figures)
     bayes = result.market.bayes_accuracy
     if bayes is not None:
         said.append(
             f"Nobody can be right more often than {_percent(bayes)} of the time on this market (Bayes accuracy, "
             "known because the market is synthetic)."
         )
+    else:
+        said.append("A lead in accuracy is no profit: no fees, spreads or slippage are counted here.")
     return said
+
+
+def _on_direction(figures: Evaluation) -> list[str]:
+    """Telling up from down is another thing than telling that there will be a move."""
+    confusion = figures.confusion
+    right, wrong = int(confusion[0, 0] + confusion[2, 2]), int(confusion[0, 2] + confusion[2, 0])
+    moved = right + wrong
+    if moved == 0:
+        return []
+    share = right / moved
+    error = (share * (1 - share) / moved) ** 0.5
+    return [
+        f"On the {moved:,} test rows where it called UP or DOWN and the price did move, it had the direction right "
+        f"{_percent(share)} ± {100 * error:.1f} of the time (a coin: 50 %)."
+    ]
 
 
 def _on_comparison(result: DemoResult, pair: Comparison) -> str:
@@ -79,7 +100,7 @@ def _on_comparison(result: DemoResult, pair: Comparison) -> str:
     rows = f"{labels:,} labels and {unlabelled:,} unlabelled rows" if unlabelled else f"all {labels:,} labels"
     return (
         f"Student with {rows}: accuracy {_percent(hard.accuracy)} from labels alone, {_percent(distilled.accuracy)} "
-        f"distilled ({100 * gain:+.1f} points); log-loss {hard.log_loss:.4f} and {distilled.log_loss:.4f}; answers as "
+        f"distilled ({_points(gain)} points); log-loss {hard.log_loss:.4f} and {distilled.log_loss:.4f}; answers as "
         f"the teacher does on {_percent(pair.hard.agreement)} and {_percent(pair.distilled.agreement)} of the rows"
         f"{_kept(result, pair)}."
     )
@@ -88,7 +109,7 @@ def _on_comparison(result: DemoResult, pair: Comparison) -> str:
 def _on_curve(result: DemoResult) -> list[str]:
     if not result.curve:
         return []
-    gains = ", ".join(f"{100 * point.gain:+.1f} with {point.labels:,} labels" for point in result.curve)
+    gains = ", ".join(f"{_points(point.gain)} with {point.labels:,} labels" for point in result.curve)
     return [f"Points that the teacher adds to the student's accuracy, mean of {result.settings.draws} draws: {gains}."]
 
 
@@ -141,3 +162,7 @@ def _on_latency(result: DemoResult) -> list[str]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def _points(difference: float) -> str:
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0

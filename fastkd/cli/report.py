@@ -34,7 +34,7 @@ p, li { max-width: 46rem; }
 .tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: .85rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
-figure { margin: 0; padding: .75rem; }
+figure { margin: 0; padding: .75rem; max-width: 38rem; }
 figcaption { font-weight: 600; font-size: .93rem; margin-bottom: .5rem; }
 figure svg { display: block; width: 100%; height: auto; }
 .scroll { overflow-x: auto; }

@@ -46,13 +46,19 @@ def test_result_hangs_together(result):
     assert [[one.rows for one in pair] for pair in result.latency] == [[1, 1], [32, 32]]
 
 
-def test_lessons_of_the_synthetic_market(result):
-    teacher, student = result.teacher.evaluation, result.full.distilled.evaluation
+@pytest.mark.parametrize("seed", [0, 1])
+def test_lessons_of_the_synthetic_market(seed):
+    settings = Settings(rows=15_000, seed=seed, teacher_hidden=(128, 64), student_epochs=25, latency_calls=20)
+    result = run_demo(settings=settings)
+    teacher = result.teacher.evaluation
     assert teacher.beats_majority
-    assert student.beats_majority
     assert teacher.accuracy < result.market.bayes_accuracy + 3 * teacher.lead_error
+    assert result.kept(result.full.distilled) > 0.95
+    # Where labels are few and unlabelled rows many, the teacher pays; the more labels, the less.
+    gains = [point.gain for point in result.curve]
+    assert gains[0] > 0.05
+    assert gains[0] > gains[-1]
     assert result.few.distilled.evaluation.log_loss < result.few.hard.evaluation.log_loss
-    assert 0.5 < result.kept(result.full.distilled) < 1.2
 
 
 def test_same_seed_same_figures(result):

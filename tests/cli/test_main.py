@@ -1,6 +1,8 @@
 """Errors leave the command as one line on stderr and an exit code, before any long work."""
 
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
 
@@ -90,6 +92,37 @@ def test_debug_shows_the_traceback(monkeypatch):
     assert cli.main(["demo"]) == 2
     with pytest.raises(ValueError, match="a fault"):
         cli.main(["--debug", "demo"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_ctrl_c_amid_the_work_leaves_nothing_behind(tmp_path):
+    pytest.importorskip("rich")
+    pytest.importorskip("matplotlib")
+    command = [sys.executable, "-m", "fastkd", "demo", "--rows", "400000", "--output", str(tmp_path / "report.html")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "Teacher" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert out == ""
+    assert_one_line(err, "interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_demo_writes_the_report_and_says_so(capsys, tmp_path):
+    pytest.importorskip("rich")
+    pytest.importorskip("matplotlib")
+    output = tmp_path / "report.html"
+    code, out, err = run(capsys, "demo", "--rows", 600, "--few-labels", 100, "--output", output)
+    assert code == 0
+    assert output.read_text(encoding="utf-8").endswith("</html>\n")
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+    assert "majority" in out
+    assert str(output) in out.replace("\n", "")
+    assert "Teacher" in err
+    assert run(capsys, "demo", "--quiet", "--rows", 600, "--output", output) == (0, "", "")
 
 
 @pytest.mark.parametrize(
