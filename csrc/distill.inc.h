@@ -9,6 +9,7 @@
 
 #define kd_core FN(kd_core)
 #define kd_spread FN(kd_spread)
+#define kd_gap FN(kd_gap)
 #define kd_max FN(kd_max)
 #define kd_columns FN(kd_columns)
 #define kd_long FN(kd_long)
@@ -33,6 +34,15 @@ FKD_INLINE VI vlanes(void) {
 /* the sum over classes, in every lane: across lanes if classes are in lanes, else it is there already */
 FKD_INLINE V kd_spread(const int along, V *acc) { return along ? vset1(tree_sum(acc)) : acc[0]; }
 FKD_INLINE V kd_max(const int along, V *acc) { return along ? vset1(tree_max(acc)) : acc[0]; }
+
+/* (z_t - m_t) / T - (z_s - m_s) / T with the rounding errors of the differences added back (Knuth's two-sum), so that neither a common
+ * offset nor closeness costs digits; for a teacher of probabilities log q_t takes the place of its part */
+FKD_INLINE V kd_gap(int teacher, V zs, V ms, V zt, V mt, V qt, V inv_t) {
+  V s = zs - ms, b = s - zs, e = (zs - (s - b)) - (ms + b);
+  if (teacher != FKD_LOGITS) return vlog(qt, 1) - (s + e) * inv_t;
+  V t = zt - mt, c = t - zt, f = (zt - (t - c)) - (mt + c);
+  return ((t - s) + (f - e)) * inv_t;
+}
 
 /* along = 0: vector i holds class i of VL rows, label and weight are per lane.
  * along = 1: one row, vectors hold consecutive classes, filled up with -inf (probabilities: 0) to a multiple of 16.
@@ -90,20 +100,18 @@ FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params 
     kl = mean + ratio;
     const VI close = VCMP(kl, <, vset1((REAL)0.0625) * (vabs(mean) + vabs(ratio)) + vset1((REAL)0x1p-8));
     if (vany(close)) {
-      if (k->teacher == FKD_LOGITS) {
 #undef KD_GAP
-#define KD_GAP(i) vsel(VCMP(et[i], >, zero), (zt[i] - zs[i]) * k->inv_t, zero) /* up to a constant, with one rounding less */
-        FKD_UNROLL
-        for (int u = 0; u < na; ++u) a[u] = zero;
-        for (int i = 0; i < nv; ++i) a[along ? i % NV : 0] = a[along ? i % NV : 0] + et[i] * KD_GAP(i);
-        mean = kd_spread(along, a);
-      }
+#define KD_GAP(i) vsel(VCMP(et[i], >, zero), kd_gap(k->teacher, zs[i], ms, zt[i], mt, et[i], k->inv_t), zero)
+      FKD_UNROLL
+      for (int u = 0; u < na; ++u) a[u] = zero;
+      for (int i = 0; i < nv; ++i) a[along ? i % NV : 0] = a[along ? i % NV : 0] + et[i] * KD_GAP(i);
+      mean = kd_spread(along, a);
       FKD_UNROLL
       for (int u = 0; u < na; ++u) a[u] = zero;
       VI wide = visetl(0);
       for (int i = 0; i < nv; ++i) {
         const VI counts = VCMP(et[i], >, zero);
-        V d = (k->teacher == FKD_LOGITS ? (zt[i] - zs[i]) * k->inv_t : vlog(et[i], 1) - (zs[i] - ms) * k->inv_t) - mean;
+        V d = KD_GAP(i) - mean;
         wide = wide | (counts & ~VCMP(d, >, limit)); /* exp(-d) would overflow */
         a[along ? i % NV : 0] = a[along ? i % NV : 0] + vsel(counts, et[i] * vphi(vsel(counts, d, zero), 1), zero);
       }

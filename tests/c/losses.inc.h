@@ -79,7 +79,8 @@ static void N(distill_case)(const K *t, int64_t n, int64_t C, int teacher, int l
     for (int64_t c = 0; c < C; ++c) a[c] = s[r * C + c], b[c] = z[r * C + c];
     const double row = weight * oracle_distill(a, b, labelled ? y[r] : -1, (int)C, &how, d);
     want += row;
-    slack += 64 * EPS * fabs(row) + weight * T * T * (teacher == FKD_PROBABILITIES ? 4 * EPS : 32 * DBL_EPSILON); /* rounded q_t sum to 1 + few EPS */
+    /* also: a cross-entropy near 0 is the logarithm of a sum near 1, and rounded q_t sum to 1 only within EPS */
+    slack += 64 * EPS * fabs(row) + 4 * EPS * weight * labelled + weight * T * T * (teacher == FKD_PROBABILITIES ? 4 * EPS : 32 * DBL_EPSILON);
     for (int64_t c = 0; c < C; ++c)
       CHECK(fabs(g[r * C + c] - scale * weight * d[c]) <= 64 * EPS * scale * (1 + T), "gradient %.9g, not %.9g; n %d C %d T %g teacher %d",
             (double)g[r * C + c], scale * weight * d[c], (int)n, (int)C, T, teacher);

@@ -282,9 +282,9 @@ def test_other_errors():
         losses.distillation_loss(z, z, sample_weight=[0.0, 0.0])
     with pytest.raises(ValueError, match="out must be a float64 array of shape"):
         losses.softmax(z, out=np.empty((3, 2)))
+    frozen = np.empty((2, 3))
+    frozen.flags.writeable = False
     with pytest.raises(ValueError, match="writeable"):
-        frozen = np.empty((2, 3))
-        frozen.flags.writeable = False
         losses.softmax(z, out=frozen)
     with pytest.raises(ValueError, match="p row 0"):
         losses.kl_divergence([[-0.5, 1.5]], [[0.5, 0.5]])
