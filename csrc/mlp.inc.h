@@ -170,9 +170,10 @@ static double mlp_rows(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) 
   const int64_t in = net->sizes[0], out = net->sizes[L], ld0 = mlp_ld(net, 0);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = order ? order[r] : r;
-    memcpy(k->a[0] + r * ld0, X + i * in, (size_t)in * sizeof(REAL));
+    for (int64_t c = 0; c < in; c += VL) vstore(k->a[0] + r * ld0 + c, load_part(X + i * in + c, in - c, 0));
     k->a[0][r * ld0 + in] = 1;
-    if (t->teacher) memcpy(k->teacher + r * out, t->teacher + i * out, (size_t)out * sizeof(REAL));
+    if (t->teacher)
+      for (int64_t c = 0; c < out; c += VL) store_part(k->teacher + r * out + c, out - c, load_part(t->teacher + i * out + c, out - c, 0));
     if (t->values) memcpy(k->values + r * out, t->values + i * out, (size_t)out * sizeof(REAL));
     if (t->labels) k->labels[r] = t->labels[i];
     if (t->weights) k->weights[r] = t->weights[i];
@@ -216,10 +217,14 @@ static double mlp_decay(const fkd_mlp *net, double l2, const REAL *w, REAL *g) {
   return 0.5 * l2 * sum;
 }
 
+/* Moments of idle units decay towards denormals, each of which costs a hundred cycles: near the end of the range they become 0. */
+#define settle FN(settle)
+FKD_INLINE V settle(V x) { return vsel(VCMP(vabs(x), <, vset1((REAL)(FKD_BITS == 32 ? 1e-35 : 1e-300))), vset1(0), x); }
+
 static void sgd_step(REAL *w, const REAL *g, REAL *v, int64_t n, double rate, double momentum) {
   const V mu = vset1((REAL)momentum), lr = vset1((REAL)-rate);
   for (int64_t i = 0; i < n; i += VL) {
-    V u = vfma(mu, vload(v + i), vload(g + i));
+    V u = settle(vfma(mu, vload(v + i), vload(g + i)));
     vstore(v + i, u);
     vstore(w + i, vfma(lr, u, vload(w + i)));
   }
@@ -232,7 +237,7 @@ static void adam_step(REAL *w, const REAL *g, REAL *m, REAL *v, int64_t n, const
   const V rate = vset1((REAL)(-o->learning_rate / c1)), root = vset1((REAL)(1 / sqrt(c2))), eps = vset1((REAL)o->epsilon);
   for (int64_t i = 0; i < n; i += VL) {
     V x = vload(g + i);
-    V p = vfma(b1, vload(m + i), a1 * x), q = vfma(b2, vload(v + i), a2 * x * x);
+    V p = settle(vfma(b1, vload(m + i), a1 * x)), q = settle(vfma(b2, vload(v + i), a2 * x * x));
     vstore(m + i, p);
     vstore(v + i, q);
     vstore(w + i, vload(w + i) + rate * p / (vsqrt(q) * root + eps));
