@@ -1,6 +1,6 @@
 /* gemm.inc.h: the one matrix product behind forward, backward and prediction.
  *
- *   C (M x N) = [C +] A (M x K) B (K x N),   A[m, k] at A + m * rs + k * cs, so that A may be a transpose
+ *   C (M x N) = [C +] A (M x K) B (K x N),   A[m, k] at A + m * rs + k * cs with rs or cs = 1, so that A may be a transpose
  *
  * Columns are in lanes: B and C have rows of N rounded up to VL reals (ldb, ldc >= that), their padding is computed along.
  * R x J register tiles: R rows of A broadcast against J vectors of B; K in blocks so that a panel of B stays in L1. */
@@ -96,13 +96,16 @@ static void gemm(const REAL *A, ptrdiff_t rs, ptrdiff_t cs, const REAL *B, ptrdi
       const int f = (k ? GEMM_ADD : flags & (GEMM_ADD | GEMM_BIAS)) | (last ? flags & (GEMM_RELU | GEMM_MASK) : 0);
       const REAL *a = A + k * cs, *b = B + k * ldb + j * VL, *bias = B + K * ldb + j * VL, *mk = mask + j * VL;
       REAL *c = C + j * VL;
-      if (J == 1) gemm_panel(1, a, rs, cs, b, ldb, M, kk, c, ldc, f, bias, mk);
-      else if (J == 2) gemm_panel(2, a, rs, cs, b, ldb, M, kk, c, ldc, f, bias, mk);
+#define GEMM_PANEL(J) /* one of the strides is 1: known to the compiler, it frees the registers of addresses */ \
+  (rs == 1 ? gemm_panel(J, a, 1, cs, b, ldb, M, kk, c, ldc, f, bias, mk) : gemm_panel(J, a, rs, 1, b, ldb, M, kk, c, ldc, f, bias, mk))
+      if (J == 1) GEMM_PANEL(1);
+      else if (J == 2) GEMM_PANEL(2);
 #if GEMM_J == 4
-      else gemm_panel(4, a, rs, cs, b, ldb, M, kk, c, ldc, f, bias, mk);
+      else GEMM_PANEL(4);
 #endif
     }
     j += J;
+#undef GEMM_PANEL
   }
 }
 

@@ -170,6 +170,10 @@ static double mlp_rows(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) 
   const int64_t in = net->sizes[0], out = net->sizes[L], ld0 = mlp_ld(net, 0);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = order ? order[r] : r;
+    if (order && r + 16 < rows) { /* a shuffled row is a cache miss, its label another */
+      FKD_PREFETCH(X + order[r + 16] * in);
+      if (t->labels) FKD_PREFETCH(t->labels + order[r + 16]);
+    }
     for (int64_t c = 0; c < in; c += VL) vstore(k->a[0] + r * ld0 + c, load_part(X + i * in + c, in - c, 0));
     k->a[0][r * ld0 + in] = 1;
     if (t->teacher)

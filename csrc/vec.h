@@ -42,9 +42,11 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FKD_INLINE static __forceinline
+#define FKD_PREFETCH(p) ((void)(p))
 #define FKD_UNROLL
 #else
 #define FKD_INLINE static inline __attribute__((always_inline, unused))
+#define FKD_PREFETCH(p) __builtin_prefetch(p)
 #define FKD_UNROLL _Pragma("GCC unroll 16")
 #endif
 

@@ -1,0 +1,146 @@
+"""The package as installed: what importing it costs and touches, its instruction sets, its use from Cython."""
+
+import ast
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+import fastkd
+from fastkd._core._native import available_isas
+
+HEAVY = ("scipy", "requests", "pandas", "polars", "sklearn", "matplotlib", "rich", "safetensors", "torch")
+
+
+def run(code, cwd, **environment):
+    """Run code in a fresh interpreter away from the source tree."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+
+
+def test_the_tests_see_the_installed_package():
+    here = Path(fastkd.__file__).parent
+    if here == Path(__file__).parents[1] / "fastkd":
+        reason = f"fastkd is imported from the source tree, {here}"
+        if os.environ.get("FASTKD_REQUIRE_INSTALLED") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    assert here.parent in map(Path, (sysconfig.get_path("platlib"), sysconfig.get_path("purelib")))
+    assert importlib.metadata.version("fastkd") == fastkd.__version__
+
+
+@pytest.mark.parametrize("statement", ["import fastkd", "import fastkd.losses, fastkd.models, fastkd.deploy"])
+def test_importing_it_loads_little(tmp_path, statement):
+    result = run(f"{statement}; import sys; print(*sorted(sys.modules))", tmp_path)
+    assert result.returncode == 0, result.stderr
+    loaded = result.stdout.split()
+    assert "fastkd._core._native" in loaded
+    assert not set(loaded) & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", fastkd.__all__)
+def test_public_names_can_be_loaded(name):
+    assert getattr(fastkd, name)
+
+
+@pytest.mark.parametrize("isa", available_isas())
+def test_the_environment_chooses_the_instruction_set(tmp_path, isa):
+    result = run("import fastkd; print(fastkd.isa())", tmp_path, FASTKD_ISA=isa)
+    assert result.stdout.strip() == isa, result.stderr
+
+
+def test_without_a_choice_the_best_is_taken(tmp_path):
+    result = run("import fastkd; print(fastkd.isa())", tmp_path, FASTKD_ISA="")
+    assert result.stdout.strip() == available_isas()[0], result.stderr
+
+
+@pytest.mark.parametrize("isa", ["altivec", "AVX2", "neon" if "neon" not in available_isas() else "avx2"])
+def test_an_instruction_set_that_is_not_there_is_an_error_at_import(tmp_path, isa):
+    result = run("import fastkd", tmp_path, FASTKD_ISA=isa)
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 1
+    assert last.startswith("ImportError: ")
+    assert repr(isa) in last
+    assert ", ".join(available_isas()) in last
+
+
+# Which parts a part may import when it is loaded: itself and what stands before it.
+ROAD = ("_version", "_core", "_check", "losses", "evaluation", "market", "features", "models", "distill", "federated")
+ROAD += ("aggregate", "condense", "deploy", "cli")
+
+
+def test_imports_run_one_way():
+    package, seen = Path(fastkd.__file__).parent, 0
+    for path in sorted(package.rglob("*.py")):
+        part = path.relative_to(package).parts[0].removesuffix(".py")
+        if part in ("__init__", "__main__", "_io"):
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastkd."):
+                imported = node.module.split(".")[1]
+                assert ROAD.index(imported) <= ROAD.index(part), f"{path} imports {node.module}"
+                seen += 1
+    assert seen > 20
+
+
+def test_headers_come_along():
+    names = {path.name for path in Path(fastkd.get_include()).iterdir()}
+    assert {"fastkd.h", "fastkd_core.pxd"} <= names
+
+
+def test_the_gil_stays_off(tmp_path):
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        pytest.skip("this interpreter is not free-threaded")
+    code = "import fastkd, fastkd.losses, fastkd.models, fastkd.deploy, sys; print(sys._is_gil_enabled())"
+    result = run(code, tmp_path, PYTHON_GIL="")
+    assert result.stdout.strip() == "False", result.stderr
+
+
+USER_CODE = """
+# cython: language_level=3
+from cpython.pycapsule cimport PyCapsule_Import
+cimport fastkd_core as fkd
+
+cdef const fkd.fkd_table *table = <const fkd.fkd_table *>PyCapsule_Import("fastkd._core._native._C_API", 0)
+if table.abi != fkd.FKD_ABI:
+    raise ImportError("fastkd was built for another interface")
+
+def isa():
+    return table.isa.decode()
+
+def softmax2(double a, double b):
+    cdef double[2] x = [a, b]
+    cdef long long bad
+    with nogil:
+        bad = table.f64.softmax(x, 1, 2, 1.0, 0, x)
+    return bad, x[0], x[1]
+"""
+
+USER_SETUP = """
+import fastkd
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+include = [fastkd.get_include()]
+setup(name="user", script_args=["-q", "build_ext", "--inplace"],
+      ext_modules=cythonize([Extension("user", ["user.pyx"], include_dirs=include)], include_path=include, quiet=True))
+"""
+
+
+def test_cython_code_of_a_user(tmp_path):
+    pytest.importorskip("Cython", reason="Cython is not installed")
+    pytest.importorskip("setuptools", reason="needs setuptools to build with Cython")
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if os.name == "nt" or shutil.which(compiler) is None:
+        pytest.skip("no C compiler on the path to build Cython code with")
+    (tmp_path / "user.pyx").write_text(USER_CODE)
+    built = run(USER_SETUP, tmp_path)
+    assert built.returncode == 0, built.stderr
+    code = "import user; print(user.isa(), *user.softmax2(0.0, 0.0), user.softmax2(float('nan'), 0.0)[0])"
+    used = run(f"import sys; sys.path.append({str(tmp_path)!r}); {code}", tmp_path)
+    assert used.stdout.split() == [fastkd.isa(), "-1", "0.5", "0.5", "0"], used.stderr
