@@ -1,5 +1,7 @@
 """The same training in torch: same weights, same batches, same loss."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "gelu": torch.nn.GE
 def torch_network(sizes, activation, params):
     """A torch network with the weights of a flat fastkd parameter vector."""
     layers, at = [], 0
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in pairwise(sizes):
         linear = torch.nn.Linear(n_in, n_out)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(params[at : at + n_in * n_out].reshape(n_in, n_out).T.copy()))
