@@ -28,14 +28,14 @@ static void order_means(const REAL *tile, int64_t lo, int64_t hi, REAL *to) {
   for (int j = 0; j < OW; ++j) sum[j] = 0;
   for (int64_t r = lo; r < hi; ++r)
     for (int j = 0; j < OW; ++j) sum[j] += (double)tile[r * OW + j];
-  for (int j = 0; j < OW; ++j) lost |= !(fabs(sum[j]) <= 1.7976931348623157e308);
+  for (int j = 0; j < OW; ++j) lost |= !(fabs(sum[j]) <= DBL_MAX);
   for (int j = 0; j < OW; ++j) to[j] = (REAL)(sum[j] / count);
   if (lost)
     for (int j = 0; j < OW; ++j)
-      if (!(fabs(sum[j]) <= 1.7976931348623157e308)) {
+      if (!(fabs(sum[j]) <= DBL_MAX)) {
         double s = 0;
         for (int64_t r = lo; r < hi; ++r) s += (double)tile[r * OW + j] / count;
-        to[j] = (REAL)s;
+        to[j] = (REAL)fmin(fmax(s, -DBL_MAX), DBL_MAX);
       }
 }
 
@@ -46,7 +46,7 @@ static void near_means(const REAL *tile, int64_t n, int64_t keep, REAL *to) {
   const double count = (double)keep;
   for (int j = 0; j < OW; ++j) {
     double a = (double)tile[(n - 1) / 2 * OW + j], b = (double)tile[n / 2 * OW + j], s = a + b;
-    med[j] = fabs(s) <= 1.7976931348623157e308 ? s / 2 : a / 2 + b / 2;
+    med[j] = fabs(s) <= DBL_MAX ? s / 2 : a / 2 + b / 2;
     sum[j] = start[j] = 0;
   }
   for (int64_t r = 0; r + keep < n; ++r)
@@ -63,13 +63,13 @@ static void near_means(const REAL *tile, int64_t n, int64_t keep, REAL *to) {
     }
   for (int j = 0; j < OW; ++j) {
     double s = sum[j];
-    if (fabs(s) <= 1.7976931348623157e308) {
+    if (fabs(s) <= DBL_MAX) {
       to[j] = (REAL)(s / count);
       continue;
     }
     s = 0;
     for (int64_t r = (int64_t)start[j]; r < (int64_t)start[j] + keep; ++r) s += (double)tile[r * OW + j] / count;
-    to[j] = (REAL)s;
+    to[j] = (REAL)fmin(fmax(s, -DBL_MAX), DBL_MAX);
   }
 }
 

@@ -50,7 +50,7 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     u, _ = usable(updates)
     w = np.ones(u.n)
     if weights is not None:
-        n = u.n + len(u.rejected)
+        n = u.given
         w = _check.as_real(weights, "weights", np.float64)
         if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any():
             raise ValueError(f"weights must be {n} finite numbers >= 0; got shape {w.shape}")

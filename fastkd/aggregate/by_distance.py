@@ -47,7 +47,7 @@ def pairwise_sq_distances(updates: Any, *, workers: int = 1) -> np.ndarray:
     D = sq_distances(u, workers)
     if not len(u.rejected):
         return D
-    n = u.n + len(u.rejected)
+    n = u.given
     every = np.full((n, n), np.nan)
     every[np.ix_(u.clients, u.clients)] = D
     return every
@@ -62,11 +62,11 @@ def krum_scores(updates: Any, f: int, *, workers: int = 1) -> np.ndarray:
     --------
     >>> from fastkd.aggregate import krum_scores
     >>> krum_scores([[0.0], [1.0], [3.0], [10.0]], f=0)
-    array([10.,  5., 13., 130.])
+    array([ 10.,   5.,  13., 130.])
     """
     workers, f = as_count(workers, "workers", 1), as_count(f, "f")
     u, f = _usable(updates, f, "krum_scores")
-    scores = np.full(u.n + len(u.rejected), np.nan)
+    scores = np.full(u.given, np.nan)
     scores[u.clients] = _scores(sq_distances(u, workers), u.n - f - 2)
     return scores
 

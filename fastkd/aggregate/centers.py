@@ -88,7 +88,8 @@ def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np
     s = small / large
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         C = (s + ((1 - ratio) * (1 + ratio)) / s) / 2
-    C = np.clip(np.where(np.isfinite(C), C, 0), -1, 1)
+    # of updates this much farther than others the angle is lost in rounding: orthogonal, as most directions are
+    C = np.clip(np.where((s > 1e-12) & np.isfinite(C), C, 0), -1, 1)
     np.fill_diagonal(C, 1)
     pull = np.sqrt(max(float(C.sum()), 0.0))  # |sum_j u_j|: how hard the others pull away from x_k
     if pull <= len(at) * (1 + 1e-12):
@@ -172,7 +173,7 @@ def centered_clipping(
         with np.errstate(divide="ignore"):
             shares = np.minimum(1.0, radius / distances) / u.n  # an overflowing distance has no share
         rows = [_native.Rows([*table.arrays, at]) for table, at in zip(u.layers, c)]
-        around = Updates(rows, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected)
+        around = Updates(rows, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
         c = combine(around, np.append(shares, 1 - shares.sum()), u.empty(), workers)
     flat = targets(u, out)
     for to, at in zip(flat, c):

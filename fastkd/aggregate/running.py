@@ -27,8 +27,7 @@ def as_count(value: Any, name: str, low: int = 0) -> int:
 def usable(updates: Any, f: int | None = None) -> tuple[Updates, int]:
     """The finite updates, and the f that is left for them; an error names the rejected where they are too many."""
     u = read(updates)
-    r = len(u.rejected)
-    n = u.n if r == u.n == len(u.layers[0].arrays) else u.n + r
+    n, r = u.given, len(u.rejected)
     if r:
         some = ", ".join(map(str, u.rejected[:10])) + (" ..." if r > 10 else "")
         if r == n:
@@ -81,7 +80,7 @@ def finish(
     mean = combine(u, np.full(u.n, 1 / u.n), u.empty(), workers)
     chosen = u.clients if selected is None else u.clients[selected]
     if scores is not None and len(u.rejected):
-        every = np.full(u.n + len(u.rejected), np.nan)
+        every = np.full(u.given, np.nan)
         every[u.clients] = scores
         scores = every
     return result, AggregateInfo(chosen.copy(), scores, u.rejected, distance(flat, mean))
@@ -92,8 +91,8 @@ def combine(u: Updates, weights: np.ndarray, flat: Flat, workers: int) -> Flat:
     for table, to in zip(u.layers, flat):
         share_columns(table.d, workers, functools.partial(table.combine, weights, to))
         # the last bits of weights that sum to 1 may carry values next to the largest number over it
-        if to.size and not np.isfinite(to.max(initial=-np.inf) - to.min(initial=np.inf)):
-            limit = np.finfo(u.dtype).max
+        limit = np.finfo(u.dtype).max
+        if to.size and (to.max() > limit or to.min() < -limit):
             np.clip(to, -limit, limit, out=to)
     return flat
 

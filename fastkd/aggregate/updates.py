@@ -23,7 +23,8 @@ class Updates:
     """Updates of n clients, layer by layer.
 
     `layers[k]` is the table of the n rows (flat, C-contiguous) of layer k and `shapes[k]` its shape; a plain array is one
-    layer, `listed` is False then. `clients` are the positions in what was given, `rejected` those that were not finite.
+    layer, `listed` is False then. `clients` are the positions in what was given, `rejected` those that were not
+    finite, `given` how many clients there were.
     """
 
     layers: list[_native.Rows]
@@ -32,6 +33,7 @@ class Updates:
     dtype: np.dtype
     clients: np.ndarray
     rejected: np.ndarray
+    given: int
 
     @property
     def n(self) -> int:
@@ -49,7 +51,7 @@ class Updates:
     def subset(self, rows: np.ndarray) -> Updates:
         """The updates at those positions."""
         layers = [_native.Rows([table.arrays[i] for i in rows]) for table in self.layers]
-        return Updates(layers, self.shapes, self.listed, self.dtype, self.clients[rows], self.rejected)
+        return Updates(layers, self.shapes, self.listed, self.dtype, self.clients[rows], self.rejected, self.given)
 
     def shares_memory(self, a: np.ndarray) -> bool:
         return any(np.may_share_memory(a, row) for table in self.layers for row in table.arrays)
@@ -81,7 +83,8 @@ def read(updates: Any) -> Updates:
     tables = [_native.Rows([_flat(layers[k], dtype) for layers in each]) for k in range(len(first))]
     whole = np.array([all(t.finite(i) for t in tables) for i in range(len(each))])
     shapes = [a.shape for a in first]
-    everyone = Updates(tables, shapes, listed, dtype, np.arange(len(each)), np.flatnonzero(~whole))
+    n = len(each)
+    everyone = Updates(tables, shapes, listed, dtype, np.arange(n), np.flatnonzero(~whole), n)
     return everyone if whole.all() or not whole.any() else everyone.subset(np.flatnonzero(whole))
 
 
