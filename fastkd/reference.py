@@ -275,7 +275,7 @@ def trimmed_mean(X, f):
 
 
 def mean_near_median(X, keep):
-    """Per coordinate the mean of the `keep` values nearest to the median, the lower first where two are equally near."""
+    """Per coordinate the mean of the `keep` values nearest to the median, of equally near ones the lower first."""
     X = np.sort(np.asarray(X, float), axis=0)
     nearest = np.argsort(np.abs(X - median(X)), axis=0, kind="stable")[:keep]
     return np.take_along_axis(X, np.sort(nearest, axis=0), axis=0).mean(axis=0)
@@ -304,7 +304,8 @@ def multi_krum(X, f, m):
 def bulyan(X, f):
     """Krum takes n - 2f updates one by one; then the mean of the n - 4f of them nearest to the median."""
     X = np.asarray(X, float)
-    left, chosen = list(range(len(X))), []
+    left = list(range(len(X)))
+    chosen: list[int] = []
     while len(chosen) < len(X) - 2 * f:
         scores = _krum_scores(sq_distances(X[left]), max(len(left) - f - 2, 1))
         chosen.append(left.pop(int(np.argmin(scores))))

@@ -65,8 +65,8 @@ def geometric_median(
 def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the updates in their geometric median, and its distances to them, from squared distances D.
 
-    The median is x_k + sum_j a_j u_j, with x_k the update with the smallest sum of distances and u_j the unit vectors from
-    it to the others: their products are cosines, so a far update costs the near ones no digits.
+    The median is x_k + sum_j a_j u_j, with x_k the update with the smallest sum of distances and u_j the unit vectors
+    from it to the others: their products are cosines, so a far update costs the near ones no digits.
     """
     n = len(D)
     with np.errstate(over="ignore"):
@@ -119,7 +119,7 @@ def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np
 
 
 def _third_side(r: np.ndarray, along: np.ndarray, moved: float) -> np.ndarray:
-    """|y - x_j| from r_j = |x_j - x_k|, the part of y - x_k along u_j, and |y - x_k|; without squaring what is large."""
+    """|y - x_j| from r_j = |x_j - x_k|, the part of y - x_k along u_j and |y - x_k|, without squaring the large."""
     across = np.maximum(moved * moved - along * along, 0.0)
     return np.hypot(r - along, np.sqrt(across))
 

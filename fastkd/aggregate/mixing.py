@@ -64,7 +64,7 @@ def bucketing(updates: Any, size: int, *, random_state: Any = None, workers: int
     size : int
         Updates a bucket, >= 1.
     random_state : None, int or Generator, optional
-        Shuffles the updates first, which the defense needs if clients can foresee their places; in the given order for None.
+        Shuffles the updates first, which the defense needs if clients can foresee their places; None keeps the order.
 
     Returns
     -------

@@ -130,7 +130,7 @@ def distance(a: Flat, b: Flat) -> float:
 
 @functools.lru_cache(maxsize=64)
 def comparators(n: int, lo: int, hi: int) -> np.ndarray:
-    """Batcher's merge exchange for n rows (Knuth, volume 3, algorithm 5.2.2M), without what ranks lo .. hi - 1 do not need."""
+    """Batcher's merge exchange (Knuth, volume 3, algorithm 5.2.2M), less what ranks lo .. hi - 1 do not need."""
     if n > 65535:
         raise ValueError(f"order statistics serve at most 65535 clients; got {n}")
     network: list[tuple[int, int]] = []

@@ -22,8 +22,8 @@ COLUMNS = 1 << 14  # columns that a worker takes at a time
 class Updates:
     """Updates of n clients, layer by layer.
 
-    `layers[k]` is the table of the n rows (flat, C-contiguous) of layer k and `shapes[k]` its shape; a plain array is one
-    layer, `listed` is False then. `clients` are the positions in what was given, `rejected` those that were not
+    `layers[k]` is the table of the n rows (flat, C-contiguous) of layer k and `shapes[k]` its shape; a plain array is
+    one layer, `listed` is False then. `clients` are the positions in what was given, `rejected` those that were not
     finite, `given` how many clients there were.
     """
 

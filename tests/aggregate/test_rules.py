@@ -100,10 +100,14 @@ def test_order_statistics_of_edge_values(each_isa, data):
 
 
 @quick
-@given(X=arrays(np.float64, st.tuples(st.integers(1, 13), st.just(5)), elements=st.integers(-4, 4).map(float)), share=st.floats(0, 1))
+@given(
+    X=arrays(np.float64, st.tuples(st.integers(1, 13), st.just(5)), elements=st.integers(-4, 4).map(float)),
+    share=st.floats(0, 1),
+)
 def test_values_equally_near_the_median_go_to_the_lower(each_isa, X, share):
     f = int(share * ((len(X) - 1) // 2))
-    np.testing.assert_allclose(aggregate.meamed(X, f), reference.mean_near_median(X, len(X) - f), rtol=1e-14, atol=1e-15)
+    expected = reference.mean_near_median(X, len(X) - f)
+    np.testing.assert_allclose(aggregate.meamed(X, f), expected, rtol=1e-14, atol=1e-15)
 
 
 def test_ties_of_krum_go_to_the_lower_index(each_isa):
@@ -235,7 +239,12 @@ def test_what_is_told_beside_the_result():
 
 @pytest.mark.parametrize(
     ("rule", "n", "f", "paper"),
-    [("krum", 6, 2, "Blanchard"), ("multi_krum", 6, 2, "Blanchard"), ("bulyan", 10, 2, "El Mhamdi"), ("trimmed_mean", 4, 2, "Yin")],
+    [
+        ("krum", 6, 2, "Blanchard"),
+        ("multi_krum", 6, 2, "Blanchard"),
+        ("bulyan", 10, 2, "El Mhamdi"),
+        ("trimmed_mean", 4, 2, "Yin"),
+    ],
 )
 def test_bounds_on_f_name_the_paper(rule, n, f, paper):
     call = getattr(aggregate, rule)
