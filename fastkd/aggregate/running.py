@@ -109,7 +109,8 @@ def sq_distances(u: Updates, workers: int) -> np.ndarray:
     """|update i - update j|^2, (n, n) float64; inf where it overflows."""
     out = np.zeros((u.n, u.n))
     for table in u.layers:
-        share_groups(workers, functools.partial(table.add_sq_distances, out))
+        small = u.n * u.n * table.d < 1 << 20  # over before threads have begun
+        share_groups(1 if small else min(workers, -(-u.n // 4)), functools.partial(table.add_sq_distances, out))
     out += out.T
     return out
 

@@ -69,13 +69,7 @@ def read(updates: Any) -> Updates:
     """
     each, listed = _per_client(updates)
     first = each[0]
-    for i, layers in enumerate(each):
-        if len(layers) != len(first):
-            raise ValueError(f"client {i} sent {len(layers)} layers; client 0 sent {len(first)}: all must match")
-        for k, (a, b) in enumerate(zip(layers, first)):
-            if a.shape != b.shape:
-                layer = f", layer {k}," if listed else ""
-                raise ValueError(f"client {i}{layer} has shape {a.shape}; client 0 has {b.shape}: all must match")
+    _require_alike(each, listed)
     if sum(a.size for a in first) == 0:
         raise ValueError(f"updates are empty: shape {first[0].shape if first else ()} of each client")
     single = all(a.dtype == np.float32 for layers in each for a in layers)
@@ -86,6 +80,19 @@ def read(updates: Any) -> Updates:
     n = len(each)
     everyone = Updates(tables, shapes, listed, dtype, np.arange(n), np.flatnonzero(~whole), n)
     return everyone if whole.all() or not whole.any() else everyone.subset(np.flatnonzero(whole))
+
+
+def _require_alike(each: list[list[np.ndarray]], listed: bool) -> None:
+    shapes = [a.shape for a in each[0]]
+    for i, layers in enumerate(each):
+        got = [a.shape for a in layers]
+        if got == shapes:
+            continue
+        if len(got) != len(shapes):
+            raise ValueError(f"client {i} sent {len(got)} layers; client 0 sent {len(shapes)}: all must match")
+        k = next(k for k in range(len(got)) if got[k] != shapes[k])
+        layer = f", layer {k}," if listed else ""
+        raise ValueError(f"client {i}{layer} has shape {got[k]}; client 0 has {shapes[k]}: all must match")
 
 
 def _per_client(updates: Any) -> tuple[list[list[np.ndarray]], bool]:
@@ -129,6 +136,8 @@ def _array(a: Any, name: str) -> np.ndarray:
 
 def _flat(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A row for the kernels: `a` itself where its memory serves, else a copy."""
+    if a.ndim == 1 and a.dtype == dtype and a.dtype.isnative and a.flags.c_contiguous and a.flags.aligned:
+        return a
     return np.require(a, dtype, ["C", "A"]).reshape(-1)
 
 

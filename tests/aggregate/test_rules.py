@@ -176,9 +176,10 @@ def test_geometric_median_is_the_minimum(each_isa, n, d):
     for seed in range(5):
         X = draw(n, d, seed=seed)
         y = aggregate.geometric_median(X)
-        best = min(reference.sum_of_distances(X, reference.geometric_median(X, 2000)), *(
-            reference.sum_of_distances(X, x) for x in X
-        ))
+        best = min(
+            reference.sum_of_distances(X, reference.geometric_median(X, 2000)),
+            *(reference.sum_of_distances(X, x) for x in X),
+        )
         assert reference.sum_of_distances(X, y) <= best * (1 + 1e-10)
 
 
