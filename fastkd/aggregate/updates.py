@@ -16,6 +16,7 @@ from fastkd._core import _native
 __all__ = ["Updates", "read", "share_columns", "share_groups"]
 
 COLUMNS = 1 << 14  # columns that a worker takes at a time
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
 @dataclass
@@ -72,8 +73,8 @@ def read(updates: Any) -> Updates:
     _require_alike(each, listed)
     if sum(a.size for a in first) == 0:
         raise ValueError(f"updates are empty: shape {first[0].shape if first else ()} of each client")
-    single = all(a.dtype == np.float32 for layers in each for a in layers)
-    dtype = np.dtype(np.float32 if single else np.float64)
+    single = all(a.dtype == SINGLE for layers in each for a in layers)
+    dtype = SINGLE if single else DOUBLE
     tables = [_native.Rows([_flat(layers[k], dtype) for layers in each]) for k in range(len(first))]
     whole = np.array([all(t.finite(i) for t in tables) for i in range(len(each))])
     shapes = [a.shape for a in first]
