@@ -14,7 +14,7 @@
 #define FASTKD_H
 #include <stdint.h>
 
-#define FKD_ABI 1          /* changes whenever a struct below changes; compare with table->abi */
+#define FKD_ABI 2          /* changes whenever a struct below changes; compare with table->abi */
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
@@ -78,6 +78,19 @@ typedef struct {
     void (*pack)(const fkd_mlp *net, const real *params, real *packed);                                                                 \
     int64_t (*predict_scratch)(const fkd_mlp *net, int64_t rows);                                                                       \
     int64_t (*predict)(const fkd_mlp *net, const real *packed, const real *X, int64_t n, int softmax, real *out, real *scratch);        \
+    /* 1 if all d entries are finite. */                                                                                                \
+    int (*finite)(const real *x, int64_t d);                                                                                            \
+    /* Robust aggregation; rows[i] points to the d columns of row i, all finite, n <= 65535. Columns c0 .. c1 - 1 of out are set.       \
+     * The 2 n_pairs entries of `pairs` are comparators: after (a, b) row a holds the smaller. They must leave every rank that is asked \
+     * for in its row: out = mean of ranks lo .. hi - 1, or, for keep > 0, of the keep values nearest to the median (lower first; needs \
+     * all ranks). scratch: 64 n reals. Same bits, also for any split of the columns. */                                                \
+    void (*order)(const real *const *rows, int64_t n, int64_t c0, int64_t c1, const uint16_t *pairs, int64_t n_pairs, int64_t lo,       \
+                  int64_t hi, int64_t keep, real *out, real *scratch);                                                                  \
+    /* out[i, j] += |rows[i] - rows[j]|^2 for i < j, out (n, n), for the groups first, first + step ... of 4 rows i each: workers share \
+     * groups. Overflow gives inf. Same bits, for any step. */                                                                          \
+    void (*sq_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                      \
+    /* out[c] = sum_i weights[i] * rows[i][c], in double, in that order. out may be one of the rows. Same bits. */                      \
+    void (*combine)(const real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, real *out);                      \
   } fkd_kernels##suffix;
 
 FKD_DECLARE(float, _f32)

@@ -1,5 +1,5 @@
 # The declarations of fastkd.h for Cython: `cimport fastkd_core` with fastkd.get_include() on the include path.
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t
 
 cdef extern from "fastkd.h" nogil:
     enum:
@@ -68,6 +68,10 @@ cdef extern from "fastkd.h" nogil:
         void (*pack)(const fkd_mlp *, const float *, float *) noexcept nogil
         int64_t (*predict_scratch)(const fkd_mlp *, int64_t) noexcept nogil
         int64_t (*predict)(const fkd_mlp *, const float *, const float *, int64_t, int, float *, float *) noexcept nogil
+        int (*finite)(const float *, int64_t) noexcept nogil
+        void (*order)(const float **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
+        void (*sq_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
+        void (*combine)(const float **, int64_t, const double *, int64_t, int64_t, float *) noexcept nogil
 
     ctypedef struct fkd_kernels_f64:
         int64_t (*softmax)(const double *, int64_t, int64_t, double, int, double *) noexcept nogil
@@ -81,6 +85,10 @@ cdef extern from "fastkd.h" nogil:
         void (*pack)(const fkd_mlp *, const double *, double *) noexcept nogil
         int64_t (*predict_scratch)(const fkd_mlp *, int64_t) noexcept nogil
         int64_t (*predict)(const fkd_mlp *, const double *, const double *, int64_t, int, double *, double *) noexcept nogil
+        int (*finite)(const double *, int64_t) noexcept nogil
+        void (*order)(const double **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
+        void (*sq_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
+        void (*combine)(const double **, int64_t, const double *, int64_t, int64_t, double *) noexcept nogil
 
     ctypedef struct fkd_table:
         int abi

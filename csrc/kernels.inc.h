@@ -8,3 +8,4 @@
 #include "gemm.inc.h"
 #include "mlp.inc.h"
 #include "predict.inc.h"
+#include "aggregate.inc.h"

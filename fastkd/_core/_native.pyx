@@ -10,7 +10,7 @@ from fastkd import _check
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -23,3 +23,4 @@ include "isa.pxi"
 include "losses.pxi"
 include "mlp.pxi"
 include "predictor.pxi"
+include "aggregate.pxi"

@@ -1,0 +1,103 @@
+/* rows.inc.h: sums over rows that are separate arrays of ROW (float or double), in double. Included with FKD_BITS 64, once for each ROW,
+ * whose suffix is ROW_SUFFIX. Same bits on every ISA: 8 lanes, * and + in one order. */
+#define ROWS_(name) FKD_CAT(name, ROW_SUFFIX)
+#define wload ROWS_(wload)
+#define wstore ROWS_(wstore)
+#define tile_distances ROWS_(tile_distances)
+
+#if VL == 1
+FKD_INLINE V wload(const ROW *p) { return (V)*p; }
+FKD_INLINE void wstore(ROW *p, V x) { *p = (ROW)x; }
+#else
+typedef ROW ROWS_(WV) __attribute__((vector_size(VL * sizeof(ROW))));
+FKD_INLINE V wload(const ROW *p) {
+  ROWS_(WV) x;
+  memcpy(&x, p, sizeof x);
+  return __builtin_convertvector(x, V);
+}
+FKD_INLINE void wstore(ROW *p, V x) {
+  ROWS_(WV) y = __builtin_convertvector(x, ROWS_(WV));
+  memcpy(p, &y, sizeof y);
+}
+#endif
+
+/* Squared distances between TI rows a and TJ rows b over `have` columns. Differences are taken in double, where those of nearby floats are
+ * exact: a common offset costs no digits. */
+FKD_INLINE void tile_distances(const ROW *const *a, const ROW *const *b, int64_t have, double sums[TI][TJ]) {
+  V s[TI][TJ][RV];
+  for (int i = 0; i < TI; ++i)
+    for (int j = 0; j < TJ; ++j)
+      for (int u = 0; u < RV; ++u) s[i][j][u] = vset1(0);
+  int64_t c = 0;
+  for (; c + 8 <= have; c += 8) {
+    FKD_UNROLL
+    for (int u = 0; u < RV; ++u) {
+      V y[TJ];
+      FKD_UNROLL
+      for (int j = 0; j < TJ; ++j) y[j] = wload(b[j] + c + u * VL);
+      FKD_UNROLL
+      for (int i = 0; i < TI; ++i) {
+        V x = wload(a[i] + c + u * VL);
+        FKD_UNROLL
+        for (int j = 0; j < TJ; ++j) {
+          V e = x - y[j];
+          s[i][j][u] = s[i][j][u] + e * e;
+        }
+      }
+    }
+  }
+  for (int i = 0; i < TI; ++i)
+    for (int j = 0; j < TJ; ++j) {
+      double t[8];
+      for (int u = 0; u < RV; ++u) vstore(t + u * VL, s[i][j][u]);
+      for (int64_t k = c; k < have; ++k) {
+        double e = (double)a[i][k] - (double)b[j][k];
+        t[k - c] += e * e;
+      }
+      sums[i][j] = ((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7]));
+    }
+}
+
+static void ROWS_(fkd_sq_distances)(const ROW *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out) {
+  enum { COLUMNS = 1024, FOUR = 4 };
+  for (int64_t c = 0; c < d; c += COLUMNS) {
+    const int64_t have = d - c < COLUMNS ? d - c : COLUMNS;
+    for (int64_t g = first * FOUR; g < n; g += step * FOUR) /* groups of 4 rows are what workers share out, whatever TI is */
+      for (int64_t i = g; i < g + FOUR && i < n; i += TI)
+        for (int64_t j = i / TJ * TJ; j < n; j += TJ) {
+          const ROW *a[TI], *b[TJ];
+          double sums[TI][TJ];
+          for (int k = 0; k < TI; ++k) a[k] = rows[i + k < n ? i + k : n - 1] + c;
+          for (int k = 0; k < TJ; ++k) b[k] = rows[j + k < n ? j + k : n - 1] + c;
+          tile_distances(a, b, have, sums);
+          for (int p = 0; p < TI; ++p)
+            for (int q = 0; q < TJ; ++q)
+              if (i + p < j + q && j + q < n) out[(i + p) * n + j + q] += sums[p][q];
+        }
+  }
+}
+
+static void ROWS_(fkd_combine)(const ROW *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, ROW *out) {
+  enum { BLOCK = 8 };
+  int64_t c = c0;
+  for (; c + BLOCK * VL <= c1; c += BLOCK * VL) {
+    V s[BLOCK];
+    for (int u = 0; u < BLOCK; ++u) s[u] = vset1(0);
+    for (int64_t i = 0; i < n; ++i) {
+      const V w = vset1(weights[i]);
+      FKD_UNROLL
+      for (int u = 0; u < BLOCK; ++u) s[u] = s[u] + w * wload(rows[i] + c + u * VL);
+    }
+    FKD_UNROLL
+    for (int u = 0; u < BLOCK; ++u) wstore(out + c + u * VL, s[u]);
+  }
+  for (; c < c1; ++c) {
+    double s = 0;
+    for (int64_t i = 0; i < n; ++i) s = s + weights[i] * (double)rows[i][c];
+    out[c] = (ROW)s;
+  }
+}
+#undef ROWS_
+#undef wload
+#undef wstore
+#undef tile_distances

@@ -1,0 +1,80 @@
+# Robust aggregation over n rows that are separate one-dimensional arrays of one type and length. Any thread may call these at once.
+
+
+cdef class Rows:
+    """A table of pointers to rows, which it keeps alive."""
+    cdef readonly list arrays
+    cdef readonly int64_t n, d
+    cdef readonly bint single
+    cdef Scratch table
+
+    def __cinit__(self, list arrays not None):
+        cdef int64_t i
+        cdef int dtype
+        self.n = len(arrays)
+        if self.n == 0 or not isinstance(arrays[0], cnp.ndarray):
+            raise ValueError("rows must be a list of at least one array")
+        dtype = cnp.PyArray_TYPE(<cnp.ndarray>arrays[0])
+        self.d = cnp.PyArray_SIZE(<cnp.ndarray>arrays[0])
+        if dtype != cnp.NPY_FLOAT and dtype != cnp.NPY_DOUBLE:
+            raise TypeError("rows must be float32 or float64")
+        self.single = dtype == cnp.NPY_FLOAT
+        self.arrays = arrays
+        self.table = Scratch(self.n * sizeof(void *))
+        for i in range(self.n):
+            row = arrays[i]
+            if not is_plain(row, dtype) or cnp.PyArray_SIZE(<cnp.ndarray>row) != self.d:
+                raise ValueError("rows must be plain arrays of one type and length")
+            (<void **>self.table.data)[i] = cnp.PyArray_DATA(<cnp.ndarray>row)
+
+    cdef void *target(self, object out, int64_t c0, int64_t c1) except NULL:
+        if not (is_plain(out, cnp.NPY_FLOAT if self.single else cnp.NPY_DOUBLE) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+                and cnp.PyArray_SIZE(<cnp.ndarray>out) == self.d and 0 <= c0 <= c1 <= self.d):
+            raise ValueError("out must be a plain, writeable array as long as the rows, and the columns within it")
+        return cnp.PyArray_DATA(<cnp.ndarray>out)
+
+    def finite(self, int64_t i):
+        """Whether row i holds neither NaN nor inf."""
+        cdef const void *row = (<const void **>self.table.data)[i]
+        cdef int ok
+        with nogil:
+            ok = T.f32.finite(<const float *>row, self.d) if self.single else T.f64.finite(<const double *>row, self.d)
+        return bool(ok)
+
+    def order(self, cnp.ndarray pairs not None, int64_t lo, int64_t hi, int64_t keep, out, int64_t c0, int64_t c1):
+        """out[c0:c1] = mean of ranks lo .. hi - 1 of the columns, or of the `keep` values nearest to their medians."""
+        cdef void *to = self.target(out, c0, c1)
+        cdef const uint16_t *net = <const uint16_t *>cnp.PyArray_DATA(pairs)
+        cdef int64_t n_pairs = cnp.PyArray_SIZE(pairs) // 2
+        cdef Scratch tile = Scratch(64 * self.n * (4 if self.single else 8))
+        if not is_plain(pairs, cnp.NPY_UINT16) or not 0 <= lo < hi <= self.n or not 0 <= keep <= self.n:
+            raise ValueError("pairs must be uint16, and the ranks among the rows")
+        with nogil:
+            if self.single:
+                T.f32.order(<const float **>self.table.data, self.n, c0, c1, net, n_pairs, lo, hi, keep, <float *>to, <float *>tile.data)
+            else:
+                T.f64.order(<const double **>self.table.data, self.n, c0, c1, net, n_pairs, lo, hi, keep, <double *>to,
+                            <double *>tile.data)
+
+    def add_sq_distances(self, cnp.ndarray out not None, int64_t first, int64_t step):
+        """out[i, j] += |row i - row j|^2 for i < j and every step-th group of 4 rows i from group `first` on."""
+        if not is_plain(out, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(out) != self.n * self.n or first < 0 or step < 1:
+            raise ValueError("out must be a float64 array (n, n), first >= 0 and step >= 1")
+        cdef double *to = <double *>cnp.PyArray_DATA(out)
+        with nogil:
+            if self.single:
+                T.f32.sq_distances(<const float **>self.table.data, self.n, self.d, first, step, to)
+            else:
+                T.f64.sq_distances(<const double **>self.table.data, self.n, self.d, first, step, to)
+
+    def combine(self, cnp.ndarray weights not None, out, int64_t c0, int64_t c1):
+        """out[c0:c1] = sum_i weights[i] * row i, summed in float64."""
+        cdef void *to = self.target(out, c0, c1)
+        if not is_plain(weights, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(weights) != self.n:
+            raise ValueError("weights must be float64, one a row")
+        cdef const double *w = <const double *>cnp.PyArray_DATA(weights)
+        with nogil:
+            if self.single:
+                T.f32.combine(<const float **>self.table.data, self.n, w, c0, c1, <float *>to)
+            else:
+                T.f64.combine(<const double **>self.table.data, self.n, w, c0, c1, <double *>to)

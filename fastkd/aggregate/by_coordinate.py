@@ -1,0 +1,128 @@
+"""Rules that treat each coordinate on its own: mean, median, trimmed mean, mean around the median."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastkd import _check
+from fastkd.aggregate.running import as_count, combine, finish, order, require, targets, usable
+
+__all__ = ["meamed", "mean", "median", "trimmed_mean"]
+
+
+def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
+    """Weighted mean, sum_i w_i x_i / sum_i w_i: no defense, a single client moves it anywhere.
+
+    Parameters
+    ----------
+    updates : array of shape (n, d), or sequence of n arrays of one shape, or of n lists of layer arrays
+        Updates of n clients; see `fastkd.aggregate` on what becomes of NaN and inf.
+    weights : array of shape (n,), optional
+        Weights of the clients, finite, >= 0, not all zero; equal by default.
+    workers : int
+        Threads. The result does not depend on it.
+    out : ndarray or list of ndarrays, optional
+        Where to write: shape and dtype of one update.
+    return_info : bool
+        Also return an `AggregateInfo`.
+
+    Returns
+    -------
+    ndarray or list of ndarrays, shaped like one update
+        float32 if all updates are float32, else float64; with ``return_info`` a pair (result, info).
+
+    Raises
+    ------
+    ValueError
+        For updates that do not match (the client is named), bad weights, or half or more clients with NaN or inf.
+    TypeError
+        For a client with complex numbers, objects or strings.
+
+    Examples
+    --------
+    >>> from fastkd.aggregate import mean
+    >>> mean([[1.0, 2.0], [3.0, 6.0]], weights=[3, 1])
+    array([1.5, 3. ])
+    """
+    workers = as_count(workers, "workers", 1)
+    u, _ = usable(updates)
+    w = np.ones(u.n)
+    if weights is not None:
+        n = u.given
+        w = _check.as_real(weights, "weights", np.float64)
+        if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any():
+            raise ValueError(f"weights must be {n} finite numbers >= 0; got shape {w.shape}")
+        w = w[u.clients]
+        if not w.any():
+            raise ValueError("weights of the usable clients are all zero")
+    w = w / w.max()
+    return finish(u, combine(u, w / w.sum(), targets(u, out), workers), out, return_info, workers)
+
+
+def median(updates: Any, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
+    """Coordinate-wise median (Yin et al. 2018); the mean of the two middle values for even n.
+
+    Breaks down at half: it stays within the honest values of each coordinate while fewer than n / 2 lie.
+    Parameters, result and errors are those of `mean`.
+
+    Examples
+    --------
+    >>> from fastkd.aggregate import median
+    >>> median([[1.0, 2.0], [3.0, 6.0], [1e9, -1e9]])
+    array([3., 2.])
+    """
+    workers = as_count(workers, "workers", 1)
+    u, _ = usable(updates)
+    flat = order(u, (u.n - 1) // 2, u.n // 2 + 1, 0, targets(u, out), workers)
+    return finish(u, flat, out, return_info, workers)
+
+
+def trimmed_mean(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
+    """Mean of each coordinate without its f smallest and f largest values (Yin et al. 2018); n > 2f.
+
+    Parameters
+    ----------
+    updates, workers, out, return_info
+        As for `mean`.
+    f : int
+        Clients that may lie, >= 0.
+
+    Returns
+    -------
+    As `mean`.
+
+    Raises
+    ------
+    ValueError
+        As `mean`, and for n <= 2f or more than f clients with NaN or inf.
+
+    Examples
+    --------
+    >>> from fastkd.aggregate import trimmed_mean
+    >>> trimmed_mean([[1.0], [2.0], [3.0], [1e9]], f=1)
+    array([2.5])
+    """
+    workers, f = as_count(workers, "workers", 1), as_count(f, "f")
+    u, f = usable(updates, f)
+    require(u.n, f, u.n > 2 * f, "n > 2f", "trimmed_mean", "Yin et al. 2018")
+    return finish(u, order(u, f, u.n - f, 0, targets(u, out), workers), out, return_info, workers)
+
+
+def meamed(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
+    """Mean around the median (Xie, Koyejo and Gupta 2018): of each coordinate the n - f values nearest to its median.
+
+    Of two values equally near the lower counts as nearer. Parameters, result and errors are those of `trimmed_mean`.
+
+    Examples
+    --------
+    >>> from fastkd.aggregate import meamed
+    >>> meamed([[1.0], [2.0], [3.0], [1e9]], f=1)
+    array([2.])
+    """
+    workers, f = as_count(workers, "workers", 1), as_count(f, "f")
+    u, f = usable(updates, f)
+    require(u.n, f, u.n > 2 * f, "n > 2f", "meamed", "Xie, Koyejo and Gupta 2018")
+    middle = (u.n - 1) // 2
+    return finish(u, order(u, middle, u.n // 2 + 1, u.n - f, targets(u, out), workers), out, return_info, workers)

@@ -1,0 +1,203 @@
+"""Rules that look for a center of whole updates: geometric median, centered clipping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastkd import _check
+from fastkd._core import _native
+from fastkd.aggregate.running import as_count, combine, finish, sq_distances, targets, usable
+from fastkd.aggregate.updates import Updates
+
+__all__ = ["centered_clipping", "geometric_median"]
+
+
+def geometric_median(
+    updates: Any,
+    *,
+    tolerance: float = 1e-10,
+    max_iterations: int = 10000,
+    workers: int = 1,
+    out: Any = None,
+    return_info: bool = False,
+) -> Any:
+    """The point with the smallest sum of distances to the updates (as RFA, Pillutla, Kakade and Harchaoui 2022).
+
+    Weiszfeld's iteration, begun at the best update and led away from it as Vardi and Zhang (2000) do. It runs on the
+    n x n distances, so that its steps do not read the updates again. Breaks down at half. An update whose distance to
+    the best one overflows when squared is left out (weight 0).
+
+    Parameters
+    ----------
+    updates, workers, out, return_info
+        As for `mean`.
+    tolerance : float
+        Stop when a step moves the point by less than this, relative to its mean distance to the updates.
+    max_iterations : int
+        Stop there at the latest.
+
+    Returns
+    -------
+    As `mean`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `mean`.
+
+    Examples
+    --------
+    >>> from fastkd.aggregate import geometric_median
+    >>> geometric_median([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [1.0, 1.0]])
+    array([1., 1.])
+    """
+    workers = as_count(workers, "workers", 1)
+    tolerance, steps = _check.as_positive(tolerance, "tolerance"), as_count(max_iterations, "max_iterations", 1)
+    u, _ = usable(updates)
+    weights, distances = _weiszfeld(sq_distances(u, workers), tolerance, steps)
+    used = np.flatnonzero(weights > 0)
+    flat = combine(u.subset(used), weights[used], targets(u, out), workers)
+    return finish(u, flat, out, return_info, workers, used, distances)
+
+
+def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the updates in their geometric median, and its distances to them, from squared distances D.
+
+    The median is x_k + sum_j a_j u_j, with x_k the update with the smallest sum of distances and u_j the unit vectors
+    from it to the others: their products are cosines, so a far update costs the near ones no digits.
+    """
+    n = len(D)
+    with np.errstate(over="ignore"):
+        R = np.sqrt(D)
+        finite = np.isfinite(R)
+        reach = np.where(finite, R, 0).sum(axis=1)
+        # most updates within reach first, then the smallest sum
+        k = int(np.lexsort((np.arange(n), reach, -finite.sum(axis=1)))[0])
+    weights, distances = np.zeros(n), R[k].copy()
+    at = np.flatnonzero(finite[k] & (R[k] == 0))  # x_k and its copies
+    others = np.flatnonzero(finite[k] & (R[k] > 0))
+    if len(others) == 0:
+        weights[k] = 1
+        return weights, distances
+    r = R[k, others]
+    # cosine of the angle between u_i and u_j, by the law of cosines in ratios that cannot overflow
+    small, large = np.minimum.outer(r, r), np.maximum.outer(r, r)
+    ratio = R[np.ix_(others, others)] / large
+    s = small / large
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        C = (s + ((1 - ratio) * (1 + ratio)) / s) / 2
+    # of updates this much farther than others the angle is lost in rounding: orthogonal, as most directions are
+    C = np.clip(np.where((s > 1e-12) & np.isfinite(C), C, 0), -1, 1)
+    np.fill_diagonal(C, 1)
+    pull = np.sqrt(max(float(C.sum()), 0.0))  # |sum_j u_j|: how hard the others pull away from x_k
+    if pull <= len(at) * (1 + 1e-12):
+        weights[k] = 1
+        return weights, distances
+    inverse = 1 / r
+    a = np.full(len(r), (1 - len(at) / pull) / inverse.sum())
+    floor = 1e-9 * float(np.median(r))
+    for _ in range(max_iterations):
+        along = C @ a
+        moved = float(np.sqrt(max(a @ along, 0.0)))
+        reached = np.maximum(_third_side(r, along, moved), floor)
+        w = 1 / reached
+        total = w.sum() + len(at) / max(moved, floor)
+        new = w * r / total
+        step = new - a
+        a = new
+        if np.sqrt(max(float(step @ C @ step), 0.0)) <= tolerance * float(np.median(reached)):
+            break
+    along = C @ a
+    moved = float(np.sqrt(max(a @ along, 0.0)))
+    weights[others] = a / r
+    weights[k] = max(1 - weights[others].sum(), 0.0)
+    distances[others] = _third_side(r, along, moved)
+    distances[at] = moved
+    return weights, distances
+
+
+def _third_side(r: np.ndarray, along: np.ndarray, moved: float) -> np.ndarray:
+    """|y - x_j| from r_j = |x_j - x_k|, the part of y - x_k along u_j and |y - x_k|, without squaring the large."""
+    across = np.maximum(moved * moved - along * along, 0.0)
+    return np.hypot(r - along, np.sqrt(across))
+
+
+def centered_clipping(
+    updates: Any,
+    radius: float,
+    center: Any = None,
+    *,
+    iterations: int = 1,
+    workers: int = 1,
+    out: Any = None,
+    return_info: bool = False,
+) -> Any:
+    """Center plus the mean of the differences from it, each clipped to `radius` (Karimireddy, He and Jaggi 2021).
+
+    y = c + (1/n) sum_i (x_i - c) min(1, radius / |x_i - c|), `iterations` times over.
+
+    Parameters
+    ----------
+    updates, workers, out, return_info
+        As for `mean`.
+    radius : float
+        Finite and > 0: how far a client may pull, about the spread of honest updates.
+    center : array shaped like one update, optional
+        Where to begin, as the aggregate of the round before; zeros by default, as in the paper.
+    iterations : int
+        >= 1.
+
+    Returns
+    -------
+    As `mean`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `mean`, and for a bad radius or center.
+
+    Examples
+    --------
+    >>> from fastkd.aggregate import centered_clipping
+    >>> centered_clipping([[1.0], [2.0], [300.0]], radius=3.0)
+    array([2.])
+    """
+    workers = as_count(workers, "workers", 1)
+    radius, iterations = _check.as_positive(radius, "radius"), as_count(iterations, "iterations", 1)
+    u, _ = usable(updates)
+    c = _center(u, center)
+    for _ in range(iterations):
+        distances = _distances_to(u, c)
+        with np.errstate(divide="ignore"):
+            shares = np.minimum(1.0, radius / distances) / u.n  # an overflowing distance has no share
+        rows = [_native.Rows([*table.arrays, at]) for table, at in zip(u.layers, c)]
+        around = Updates(rows, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
+        c = combine(around, np.append(shares, 1 - shares.sum()), u.empty(), workers)
+    flat = targets(u, out)
+    for to, at in zip(flat, c):
+        to[:] = at
+    return finish(u, flat, out, return_info, workers, None, distances)
+
+
+def _center(u: Updates, center: Any) -> list[np.ndarray]:
+    if center is None:
+        return [np.zeros_like(a) for a in u.empty()]
+    given = list(center) if u.listed else [center]
+    arrays = [_check.as_real(a, "center", u.dtype) for a in given]
+    if [a.shape for a in arrays] != u.shapes:
+        raise ValueError(f"center must have the shape of one update, {u.shapes}; got {[a.shape for a in arrays]}")
+    if not all(np.isfinite(a).all() for a in arrays):
+        raise ValueError("center must be finite")
+    return [a.reshape(-1) for a in arrays]
+
+
+def _distances_to(u: Updates, c: list[np.ndarray]) -> np.ndarray:
+    squares = np.zeros(u.n)
+    for table, at in zip(u.layers, c):
+        for i, row in enumerate(table.arrays):
+            pair = np.zeros((2, 2))
+            _native.Rows([row, at]).add_sq_distances(pair, 0, 1)
+            squares[i] += pair[0, 1]
+    return np.sqrt(squares)

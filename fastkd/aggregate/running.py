@@ -1,0 +1,156 @@
+"""What all rules share: checks, blocks of columns, results and what is told about them."""
+
+from __future__ import annotations
+
+import functools
+import numbers
+from typing import Any
+
+import numpy as np
+
+from fastkd import _check
+from fastkd._core import _native
+from fastkd.aggregate.info import AggregateInfo
+from fastkd.aggregate.updates import Updates, read, share_columns, share_groups
+
+Flat = list[np.ndarray]  # a result, one flat array a layer
+
+
+def as_count(value: Any, name: str, low: int = 0) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer; got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be >= {low}; got {value}")
+    return int(value)
+
+
+def usable(updates: Any, f: int | None = None) -> tuple[Updates, int]:
+    """The finite updates, and the f that is left for them; an error names the rejected where they are too many."""
+    u = read(updates)
+    n, r = u.given, len(u.rejected)
+    if r:
+        some = ", ".join(map(str, u.rejected[:10])) + (" ..." if r > 10 else "")
+        if r == n:
+            raise ValueError(f"all {n} updates hold NaN or inf (clients {some}): none is left")
+        if f is not None and r > f:
+            raise ValueError(f"{r} of {n} updates hold NaN or inf (clients {some}); f={f} allows {f}")
+        if f is None and 2 * r >= n:
+            raise ValueError(f"{r} of {n} updates hold NaN or inf (clients {some}): half or more are unusable")
+    return u, 0 if f is None else f - r
+
+
+def require(n: int, f: int, ok: bool, bound: str, rule: str, source: str) -> None:
+    if not ok:
+        raise ValueError(f"{rule} needs {bound} ({source}); got n={n}, f={f}")
+
+
+def targets(u: Updates, out: Any) -> Flat:
+    """Flat arrays to write to: those of `out` where it is safe, else new ones."""
+    if out is None:
+        return u.empty()
+    outs = list(out) if u.listed and isinstance(out, list | tuple) else [out]
+    if len(outs) != len(u.shapes):
+        raise ValueError(f"out must be a list of {len(u.shapes)} arrays, like one update; got {type(out).__name__}")
+    for a, shape in zip(outs, u.shapes):
+        _check.require_out(a, shape, u.dtype)
+    if any(u.shares_memory(a) for a in outs):
+        return u.empty()
+    return [a.reshape(-1) for a in outs]
+
+
+def finish(
+    u: Updates,
+    flat: Flat,
+    out: Any,
+    return_info: bool,
+    workers: int,
+    selected: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+) -> Any:
+    """The result in its shape, with an `AggregateInfo` if wanted."""
+    if out is None:
+        result = u.shaped(flat)
+    else:
+        result = out
+        for a, b in zip(out if u.listed else [out], flat):
+            if not np.may_share_memory(a, b):
+                a[...] = b.reshape(a.shape)
+    if not return_info:
+        return result
+    mean = combine(u, np.full(u.n, 1 / u.n), u.empty(), workers)
+    chosen = u.clients if selected is None else u.clients[selected]
+    if scores is not None and len(u.rejected):
+        every = np.full(u.given, np.nan)
+        every[u.clients] = scores
+        scores = every
+    return result, AggregateInfo(chosen.copy(), scores, u.rejected, distance(flat, mean))
+
+
+def combine(u: Updates, weights: np.ndarray, flat: Flat, workers: int) -> Flat:
+    """sum_i weights[i] * update i into `flat`."""
+    for table, to in zip(u.layers, flat):
+        share_columns(table.d, workers, functools.partial(table.combine, weights, to))
+        # the last bits of weights that sum to 1 may carry values next to the largest number over it
+        limit = np.finfo(u.dtype).max
+        if to.size and (to.max() > limit or to.min() < -limit):
+            np.clip(to, -limit, limit, out=to)
+    return flat
+
+
+def order(u: Updates, lo: int, hi: int, keep: int, flat: Flat, workers: int) -> Flat:
+    """Means of ranks lo .. hi - 1 of each column, or of the `keep` values nearest to its median."""
+    pairs = comparators(u.n, 0, u.n) if keep else comparators(u.n, lo, hi)
+    for table, to in zip(u.layers, flat):
+        share_columns(table.d, workers, functools.partial(table.order, pairs, lo, hi, keep, to))
+    return flat
+
+
+def sq_distances(u: Updates, workers: int) -> np.ndarray:
+    """|update i - update j|^2, (n, n) float64; inf where it overflows."""
+    out = np.zeros((u.n, u.n))
+    for table in u.layers:
+        small = u.n * u.n * table.d < 1 << 20  # over before threads have begun
+        share_groups(1 if small else min(workers, -(-u.n // 4)), functools.partial(table.add_sq_distances, out))
+    out += out.T
+    return out
+
+
+def distance(a: Flat, b: Flat) -> float:
+    """Euclidean distance, also where squares overflow."""
+    out = np.zeros((2, 2))
+    for x, y in zip(a, b):
+        _native.Rows([x, y]).add_sq_distances(out, 0, 1)
+    if np.isfinite(out[0, 1]):
+        return float(np.sqrt(out[0, 1]))
+    halves = [x.astype(np.float64) / 2 - y / 2 for x, y in zip(a, b)]
+    top = max(float(np.abs(h).max(initial=0)) for h in halves)
+    root = float(np.sqrt(sum(np.square(h / top).sum() for h in halves)))
+    with np.errstate(over="ignore"):
+        return float(np.float64(top) * root * 2)
+
+
+@functools.lru_cache(maxsize=64)
+def comparators(n: int, lo: int, hi: int) -> np.ndarray:
+    """Batcher's merge exchange (Knuth, volume 3, algorithm 5.2.2M), less what ranks lo .. hi - 1 do not need."""
+    if n > 65535:
+        raise ValueError(f"order statistics serve at most 65535 clients; got {n}")
+    network: list[tuple[int, int]] = []
+    top = 1 << max(n - 1, 0).bit_length() >> 1
+    p = top
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            network += [(i, i + d) for i in range(n - d) if i & p == r]
+            if q == p:
+                break
+            d, q, r = q - p, q >> 1, p
+        p >>= 1
+    needed = set(range(lo, hi))
+    kept = []
+    for a, b in reversed(network):
+        if a in needed or b in needed:
+            needed.update((a, b))
+            kept.append((a, b))
+    pairs = np.array(kept[::-1], dtype=np.uint16).reshape(-1)
+    pairs.flags.writeable = False
+    return pairs
