@@ -44,6 +44,7 @@ RULES: dict[str, dict[str, Any]] = {
     "Bulyan": {"aggregator": "bulyan"},
     "NNM + trimmed mean": {"aggregator": "trimmed_mean", "pre": NNM},
 }
+SHORT = ("mean", "Krum", "Multi-Krum", "trimmed mean", "median", "NNM + trimmed mean")
 TARGETED = Targeted(source=2, target=0)
 CHAPTER = {
     "random noise": RandomNoise(10.0),
@@ -57,7 +58,7 @@ LATER = {
     "min-max": MinMax(),
     "mimic": Mimic(),
 }
-SEEDS = {"digits": 3, "mnist": 3, "synthetic": 3, "bybit": 3}
+SEEDS = {"digits": 3, "mnist": 2, "synthetic": 3, "bybit": 2}
 BACKDOOR = Backdoor(target=0, columns=(0, 7, 56), value=2.0, boost=3.0)  # three pixels of the rim of a digit
 
 
@@ -90,13 +91,15 @@ def cases() -> Iterator[Case]:
 
 
 def _attack_tables(data: str) -> Iterator[Case]:
-    for rule in RULES:
+    market = data in ("synthetic", "bybit")
+    for rule in SHORT if market else RULES:
         for f in (0, 6):
             yield Case(f"{data}: nobody attacks", f"the rule expects f = {f}", rule, data, rule, f)
         for n_attackers in (2, 6):
             table = f"{data}: {100 * n_attackers // N_CLIENTS} % attack"
             for name, attack in (CHAPTER | LATER).items():
-                if n_attackers == 6 or data == "digits" or name == "sign flip x10":
+                few = n_attackers == 2 and data != "digits" and name != "sign flip x10"
+                if not few and not (market and name in ("random noise", "targeted", "mimic")):
                     yield Case(table, name, rule, data, rule, n_attackers, attack, n_attackers)
 
 
@@ -143,7 +146,11 @@ def run_case(case: Case, quick: bool) -> dict[str, Any]:
     for name in runs[0]:
         values = [run[name] for run in runs]
         spread = float(np.std(values, ddof=1)) if len(values) > 1 and all(map(math.isfinite, values)) else 0.0
-        cell[name] = {"mean": float(np.mean(values)), "sd": spread, "values": values}
+        cell[name] = {
+            "mean": round(float(np.mean(values)), 5),
+            "sd": round(spread, 5),
+            "values": [round(v, 5) for v in values],
+        }
     return cell
 
 
@@ -161,11 +168,12 @@ def _run(case: Case, seed: int, quick: bool) -> dict[str, float]:
     )  # fmt: skip
     ended_early = 0.0
     try:
-        model = federation.run().server_model
+        result = federation.run()
     except FederationError as error:
         if error.result is None or not error.result.history:
             raise
-        model, ended_early = error.result.server_model, 1.0  # the numbers ran over; judged by its last good weights
+        result, ended_early = error.result, 1.0  # the numbers ran over; judged by its last good weights
+    model = result.server_model
     if case.success:
         return {"success": _success_rate(case.attack, model, work)}
     figures = evaluate(work.y_test, model.predict_proba(work.X_test).astype(np.float64))
@@ -175,6 +183,7 @@ def _run(case: Case, seed: int, quick: bool) -> dict[str, float]:
         "mcc": figures.mcc,
         "log_loss": figures.log_loss,
         "ended_early": ended_early,
+        "gap": float(np.median(result.series("gap_to_mean")[:20])),
     }
 
 

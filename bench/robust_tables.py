@@ -1,8 +1,8 @@
 """Write the results of bench/robust.py into docs/robust.md.
 
 They go between ``<!-- robust:NAME -->`` and ``<!-- /robust:NAME -->``.
-NAME is ``chapter`` (rule by share of attackers), ``worse`` (where the plain mean is better), ``environment``, or the
-title of a table of the results. Run: ``python -m bench.robust_tables [--check]``.
+NAME is ``chapter`` (rule by share of attackers), ``worse`` (where the plain mean is better), ``gap``, ``scores DATA``,
+``environment``, or the title of a table of the results. Run: ``python -m bench.robust_tables [--check]``.
 """
 
 from __future__ import annotations
@@ -118,6 +118,22 @@ def market_table(cases: list[dict[str, Any]], data: str) -> list[str]:
     return lines
 
 
+def gap_table(cases: list[dict[str, Any]]) -> list[str]:
+    """Distance of Krum's choice and of the trimmed mean from the plain mean, with and without attackers."""
+    rows = (
+        ("alike, nobody attacks", "digits: nobody attacks", "the rule expects f = 6"),
+        ("alike, 30 % sign flip", "digits: 30 % attack", "sign flip x10"),
+        ("alike, 30 % IPM 0.1", "digits: 30 % attack", "IPM 0.1"),
+        ("one class a client, nobody attacks", "digits: one class a client", "nobody, f = 6"),
+    )
+    found = {(c["table"], c["row"]): c["cells"] for c in cases if "cells" in c}
+    lines = ["| clients | gap of Krum | gap of the trimmed mean |", "|---" * 3 + "|"]
+    for title, table, row in rows:
+        cells = found[table, row]
+        lines.append(f"| {title} | {cell(cells['Krum'], 'gap')} | {cell(cells['trimmed mean'], 'gap')} |")
+    return lines
+
+
 def worse_table(cases: list[dict[str, Any]]) -> list[str]:
     """All cells in which the plain mean is clearly better, the largest losses first."""
     losses = []
@@ -140,6 +156,8 @@ def render(name: str, result: dict[str, Any]) -> Iterable[str]:
         return chapter_table(cases)
     if name == "worse":
         return worse_table(cases)
+    if name == "gap":
+        return gap_table(cases)
     if name == "environment":
         return footer(result | {"cases": []})
     if name.startswith("scores "):

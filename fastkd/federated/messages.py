@@ -54,8 +54,9 @@ def checked_vector(vector: Any, like: np.ndarray) -> np.ndarray | str:
         return str(error)
     if array.shape != like.shape:
         return f"shape {array.shape} instead of {like.shape}"
-    with np.errstate(over="ignore"):
-        array = array.astype(like.dtype)
+    if array.dtype != like.dtype:
+        with np.errstate(over="ignore"):
+            array = array.astype(like.dtype)
     finite = np.isfinite(array)
     if not finite.all():
         at = int(np.argmin(finite))

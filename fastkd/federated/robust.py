@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -168,7 +169,7 @@ class RobustFL:
         settings = self._settings(server)
         resumed = self.checkpoint is not None and os.path.exists(self.checkpoint)
         state = read_checkpoint(self.checkpoint, settings) if resumed else State(entropy, np.array(server.parameters))
-        if self.random_state is not None and not hasattr(self.random_state, "integers") and state.entropy != entropy:
+        if isinstance(self.random_state, numbers.Integral) and state.entropy != entropy:
             raise CheckpointError(f"{self.checkpoint} belongs to a federation with another random_state")
         cohort = self._cohort(server, state.entropy)
         n_asked = max(1, round(self.client_fraction * len(self.clients)))

@@ -23,14 +23,15 @@ from fastkd.federated.rules import Aggregation
 
 __all__ = ["Cohort", "Settings", "generator", "play_round"]
 
-# Each random draw has a generator of its own, seeded by the run's entropy, the round, a stream and the client's
+# Each random draw has a generator of its own, a function of the run's entropy, the round, a stream and the client's
 # number: so nothing depends on the order in which threads work, or on where a run was interrupted.
 SAMPLING, LOCAL, ATTACK, MIXING, POISON = range(5)
 
 
 def generator(entropy: int, round_number: int, stream: int, client: int = 0) -> np.random.Generator:
     """The generator of one draw."""
-    return np.random.default_rng([entropy, round_number, stream, client])
+    # Philox counts in the first two words, so the others tell streams and clients apart
+    return np.random.Generator(np.random.Philox(key=[entropy, round_number], counter=[0, 0, stream, client]))
 
 
 @dataclass(frozen=True, eq=False)

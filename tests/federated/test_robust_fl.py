@@ -242,7 +242,17 @@ def test_centered_clipping_goes_on_from_the_last_aggregate(bowl, bowl_clients):
     assert not np.array_equal(plain.run().consensus, result.consensus)
 
 
-def test_regressors_and_sequences_of_outputs():
+def test_data_frames_are_taken(digits):
+    pandas = pytest.importorskip("pandas")
+    X, y = digits[0][:200], digits[1][:200]
+    arrays = [Client("a", None, X[:100], y[:100]), Client("b", None, X[100:], y[100:])]
+    frames = [Client(c.name, None, pandas.DataFrame(c.X), pandas.Series(c.y)) for c in arrays]
+    model = MLPClassifier(hidden=(), random_state=0)
+    one, other = (final(model, clients, rounds=2, batch_size=8, random_state=0) for clients in (arrays, frames))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_regressors():
     X = np.random.default_rng(0).normal(size=(400, 3))
     y = X @ [1.0, -2.0, 0.5]
     clients = [Client(str(k), None, X[rows], y[rows]) for k, rows in enumerate(partition(y, 4, random_state=0))]

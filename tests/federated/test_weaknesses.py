@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from fastkd import aggregate
+from fastkd.evaluation import evaluate
+from fastkd.features import FeatureSet, Standardizer, direction_labels
 from fastkd.federated import Client, InnerProductManipulation, RobustFL, SignFlip, partition
+from fastkd.market import Candles
 from fastkd.models import MLPClassifier
 
 SEEDS = (0, 1)
@@ -95,3 +98,32 @@ def test_mnist_table():
     assert final_accuracy(data, "multi_krum", attack=sign, **one) >= clean - 0.03
     assert final_accuracy(data, "krum", attack=ipm, **one) < final_accuracy(data, "mean", attack=ipm, **one) - 0.2
     assert final_accuracy(data, "krum", how="label", **one) < 0.5
+
+
+def test_real_candles_one_client_a_symbol_and_period(data_dir):
+    """An attack shows in the log-loss; accuracy far above the majority class would mean that something looks ahead."""
+    symbols, parts = ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT"), []
+    for symbol in symbols:
+        candles = Candles.read_csv(data_dir / f"bybit_linear_{symbol}_1h.csv.gz")[-12_000:]
+        X, _ = FeatureSet("ohlcv4", volume_change="log1p").transform(candles)
+        parts.append((X[:-1], direction_labels(candles)[1:-1]))
+    X, y = (np.concatenate([part[k][:8_000] for part in parts]) for k in (0, 1))
+    X_test, y_test = (np.concatenate([part[k][8_001:] for part in parts]) for k in (0, 1))
+    scaler = Standardizer().fit(X)
+    X, X_test = (scaler.transform(rows).astype(np.float32) for rows in (X, X_test))
+    groups = np.repeat(symbols, 8_000)
+    held = partition(y, 8, how="group", groups=groups)
+    clients = [Client(f"{groups[rows[0]]} {i % 2}", None, X[rows], y[rows]) for i, rows in enumerate(held)]
+    attacks = {"BTCUSDT 1": SignFlip(), "SOLUSDT 0": SignFlip()}
+
+    def judged(rule, attacks):
+        federation = RobustFL(
+            MLPClassifier(hidden=(), random_state=0), clients, aggregator=rule, f=2 if attacks else 0, rounds=40,
+            learning_rate=0.3, batch_size=256, attacks=attacks, random_state=0,
+        )  # fmt: skip
+        return evaluate(y_test, federation.run().server_model.predict_proba(X_test))
+
+    clean, attacked, defended = judged("mean", {}), judged("mean", attacks), judged("multi_krum", attacks)
+    assert clean.accuracy < clean.majority + 0.1
+    assert attacked.log_loss > clean.log_loss + 0.5
+    assert defended.log_loss < clean.log_loss + 0.05
