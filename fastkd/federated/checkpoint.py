@@ -1,0 +1,133 @@
+"""The state of a federation in a file, from which it goes on bit for bit.
+
+A safetensors file with JSON metadata, as model files are: nothing in it is code. It is written beside the target and
+renamed, so a crash leaves either the old state or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastkd._io import _digest, _write_whole
+from fastkd.federated.result import RoundRecord
+
+__all__ = ["CheckpointError", "State", "read_checkpoint", "write_checkpoint"]
+
+FORMAT = "fastkd-federation/1"
+
+
+class CheckpointError(ValueError):
+    """The file is no checkpoint, is damaged, or belongs to another federation."""
+
+
+@dataclass(eq=False)
+class State:
+    """All that a round hands on to the next.
+
+    `entropy` is the seed that every random number of the run derives from, together with the number of the round and
+    of the client; so there is no generator whose state would have to be kept.
+    """
+
+    entropy: int
+    parameters: np.ndarray
+    aggregate: np.ndarray | None = None
+    momenta: dict[str, np.ndarray] = field(default_factory=dict)
+    history: list[RoundRecord] = field(default_factory=list)
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+    @property
+    def round(self) -> int:
+        """The round to come."""
+        return len(self.history)
+
+
+def write_checkpoint(path: Any, state: State, settings: dict[str, Any]) -> None:
+    """Write the state; `settings` are what must be the same for the run to go on."""
+    from safetensors.numpy import save
+
+    names = list(state.momenta)
+    tensors = {"parameters": state.parameters}
+    if state.aggregate is not None:
+        tensors["aggregate"] = state.aggregate
+    if names:
+        tensors["momenta"] = np.stack([state.momenta[name] for name in names])
+    header = {
+        "entropy": str(state.entropy),
+        "settings": settings,
+        "momenta": names,
+        "history": [record.to_dict() for record in state.history],
+        "bytes": [state.bytes_up, state.bytes_down],
+    }
+    text = json.dumps(header, sort_keys=True)
+    metadata = {"format": FORMAT, "federation": text, "sha256": _digest(text, tensors)}
+    _write_whole(os.fspath(path), save({k: np.ascontiguousarray(t) for k, t in tensors.items()}, metadata=metadata))
+
+
+def read_checkpoint(path: Any, settings: dict[str, Any]) -> State:
+    """The state in a file written with the same settings.
+
+    Raises
+    ------
+    CheckpointError
+        A ValueError: the file is damaged, something else, or of a federation with other settings, which are named.
+    OSError
+        It cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = os.fspath(path)
+    with open(path, "rb"):  # an OSError for what cannot be read, before anything looks into it
+        pass
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a checkpoint, or is truncated: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no checkpoint of a federation (format {metadata.get('format')!r})")
+    if metadata.get("sha256") != _digest(metadata.get("federation", ""), tensors):
+        raise CheckpointError(f"{path}: the SHA-256 of its contents is not the one in it; the file is damaged")
+    try:
+        header = json.loads(metadata["federation"])
+        _require_same(path, header["settings"], json.loads(json.dumps(settings)))
+        names = header["momenta"]
+        return State(
+            entropy=int(header["entropy"]),
+            parameters=tensors["parameters"],
+            aggregate=tensors.get("aggregate"),
+            momenta=dict(zip(names, tensors["momenta"], strict=True)) if names else {},
+            history=[RoundRecord.from_dict(record) for record in header["history"]],
+            bytes_up=int(header["bytes"][0]),
+            bytes_down=int(header["bytes"][1]),
+        )
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(f"{path} does not describe a federation: {type(error).__name__}: {error}") from error
+
+
+def _require_same(path: str, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    different = sorted(name for name in saved.keys() | wanted.keys() if saved.get(name) != wanted.get(name))
+    if different:
+        raise CheckpointError(
+            f"{path} belongs to a federation with other {', '.join(different)}; give the same ones to go on, or "
+            "another file to start anew"
+        )
+
+
+def fingerprint(*arrays: Any) -> str:
+    """SHA-256 of the dtype, shape and contents of arrays."""
+    digest = hashlib.sha256()
+    for item in arrays:
+        array = np.ascontiguousarray(item)
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(repr(array.tolist()).encode() if array.dtype.kind == "O" else array.tobytes())
+    return digest.hexdigest()

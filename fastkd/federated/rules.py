@@ -1,0 +1,137 @@
+"""From the updates of a round to one: unusable ones out, pre-aggregation, the rule, and who was chosen."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastkd import aggregate
+
+__all__ = ["Aggregation", "Outcome"]
+
+Spec = str | tuple[str, Mapping[str, Any]] | Callable[..., Any]
+PRE = ("bucketing", "nearest_neighbor_mixing")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The aggregate (d,), rows that the rule chose (None: it works by coordinates), and the distance to the mean."""
+
+    vector: np.ndarray
+    selected: np.ndarray | None
+    gap_to_mean: float
+
+
+class Aggregation:
+    """A rule of `fastkd.aggregate` or a callable, with the f it defends against and what goes before it."""
+
+    def __init__(self, rule: Spec, f: int, pre: Spec | None, workers: int) -> None:
+        self.f, self.workers = f, workers
+        self.rule, self.options = _named(rule, "aggregator")
+        self.pre: Any = None
+        self.pre_options: dict[str, Any] = {}
+        if pre is not None:
+            self.pre, self.pre_options = _named(pre, "pre")
+        if isinstance(self.pre, str) and self.pre not in PRE:
+            raise ValueError(f"pre must be one of {PRE} or a callable; got {self.pre!r}")
+        if "f" in self.options or "f" in self.pre_options:
+            raise ValueError("give f as the argument f of the federation, not among the options of a rule")
+        if self.pre == "bucketing":
+            self.pre_options.setdefault("size", 2)
+        self._accepts = _parameters(self.rule)
+        if isinstance(self.rule, str):
+            aggregate.get(self.rule, **self.options, **self._own_f(f))  # unknown names and options fail here
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the result, for comparison with a checkpoint."""
+        return {
+            "aggregator": [_label(self.rule), repr(sorted(self.options.items()))],
+            "pre": [_label(self.pre), repr(sorted(self.pre_options.items()))],
+            "f": self.f,
+        }
+
+    def _own_f(self, f: int) -> dict[str, int]:
+        return {"f": f} if "f" in self._accepts and isinstance(self.rule, str) else {}
+
+    def check_rejected(self, n: int, rejected: Mapping[str, str]) -> None:
+        """More unusable updates than the rule may meet: an error that names the clients."""
+        r = len(rejected)
+        by_f = bool(self._own_f(self.f)) or self.pre == "nearest_neighbor_mixing"
+        if r == n or (r > self.f if by_f else 2 * r >= n and r > 0):
+            bound = f"f={self.f} allows {self.f}" if by_f else "fewer than half may be"
+            listed = "; ".join(f"{name}: {why}" for name, why in rejected.items())
+            raise ValueError(f"{r} of {n} updates are unusable, {bound} ({listed})")
+
+    def __call__(
+        self, updates: np.ndarray, n_rejected: int, last: np.ndarray | None, rng: np.random.Generator
+    ) -> Outcome:
+        """Aggregate finite updates (n, d); `n_rejected` others were left out, and count against f."""
+        f = max(self.f - n_rejected, 0)
+        mixed, members = self._mix(updates, f, rng)
+        options = {**self.options, **self._own_f(f)}
+        if "center" in self._accepts and "center" not in options and last is not None:
+            options["center"] = last  # centered clipping: around the aggregate of the round before
+        rule = aggregate.get(self.rule, **options) if isinstance(self.rule, str) else self.rule
+        extra: dict[str, Any] = {"return_info": True} if "return_info" in self._accepts else {}
+        if "workers" in self._accepts:
+            extra["workers"] = self.workers
+        answer = rule(mixed, **extra)
+        vector, info = answer if extra.get("return_info") else (answer, None)
+        vector = np.asarray(vector, updates.dtype)
+        if vector.shape != updates.shape[1:]:
+            raise ValueError(f"the aggregator must return shape {updates.shape[1:]}; it returned {vector.shape}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            gap = float(np.linalg.norm(vector - updates.mean(axis=0, dtype=np.float64)))
+        selected = _selected(info, len(mixed))
+        if selected is not None:
+            selected = None if members is None else np.unique(np.concatenate([members[k] for k in selected]))
+        return Outcome(vector, selected, gap)
+
+    def _mix(self, updates: np.ndarray, f: int, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray] | None]:
+        """Pre-aggregated updates, and which updates each of them stands for."""
+        each = [np.array([k]) for k in range(len(updates))]
+        if self.pre is None:
+            return updates, each
+        if self.pre == "nearest_neighbor_mixing":
+            return aggregate.nearest_neighbor_mixing(updates, f, **self.pre_options), each
+        if self.pre == "bucketing":  # the buckets must be unknown to attackers, so they are drawn anew every round
+            order, size = rng.permutation(len(updates)), int(self.pre_options["size"])
+            mixed = aggregate.bucketing(updates[order], **self.pre_options)
+            return mixed, [order[k : k + size] for k in range(0, len(order), size)]
+        return np.asarray(self.pre(updates), updates.dtype), None
+
+
+def _named(spec: Any, what: str) -> tuple[Any, dict[str, Any]]:
+    if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], str) and isinstance(spec[1], Mapping):
+        return spec[0], dict(spec[1])
+    if isinstance(spec, str) or callable(spec):
+        return spec, {}
+    raise TypeError(f"{what} must be a name, a pair (name, options) or a callable; got {spec!r}")
+
+
+def _parameters(rule: Any) -> set[str]:
+    """Names of the arguments a rule takes; none for a callable that does not tell."""
+    function = getattr(aggregate, rule, None) if isinstance(rule, str) else rule
+    try:
+        return set(inspect.signature(function).parameters)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return set()
+
+
+def _label(rule: Any) -> str:
+    if rule is None or isinstance(rule, str):
+        return str(rule)
+    return f"{getattr(rule, '__module__', '')}.{getattr(rule, '__qualname__', repr(rule))}"
+
+
+def _selected(info: Any, n: int) -> np.ndarray | None:
+    """Rows that the rule chose among n, or None if it did not choose."""
+    selected = getattr(info, "selected", None)
+    if selected is None:
+        return None
+    rows = np.asarray(selected, dtype=np.int64).ravel()
+    return rows if len(rows) < n else None
