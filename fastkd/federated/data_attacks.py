@@ -61,8 +61,8 @@ class Targeted:
     array([0, 1, 0])
     """
 
-    source: int
-    target: int
+    source: int = 0
+    target: int = 1
     boost: float = 1.0
 
     def poison(self, X: Any, y: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +96,7 @@ class Backdoor:
     array([[1., 9.]])
     """
 
-    target: int
+    target: int = 0
     columns: tuple[int, ...] = (0,)
     value: float = 3.0
     share: float = 0.5
