@@ -152,9 +152,10 @@ FKD_INLINE int64_t softmax_rows(const REAL *x, ptrdiff_t stride, int64_t n, int6
   int64_t r = 0;
   int bad = 0;
   if (C > FKD_COLUMNS) {
+    int64_t first = -1; /* the rows after a bad one are computed all the same: a batch may hold both */
     for (; r < n; ++r)
-      if (softmax_long(x + r * stride, C, inv_t, log_, out + r * ostride)) return r;
-    return -1;
+      if (softmax_long(x + r * stride, C, inv_t, log_, out + r * ostride) && first < 0) first = r;
+    return first;
   }
   const V it = vset1(inv_t);
   VI nan = visetl(0);

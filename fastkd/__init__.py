@@ -11,7 +11,7 @@ from fastkd._version import __version__
 __all__ = ["__version__", "get_include", "isa", "load", "save"]
 
 # loaded at first use: importing fastkd stays cheap
-_SUBMODULES = {"aggregate", "condense", "deploy", "distill", "evaluation", "features", "federated"}
+_SUBMODULES = {"aggregate", "deploy", "distill", "evaluation", "features", "federated"}
 _SUBMODULES |= {"losses", "market", "models", "reference"}
 
 
@@ -42,4 +42,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBMODULES])
+    return sorted({*globals(), *_SUBMODULES, *__all__})

@@ -125,9 +125,9 @@ def test_predictor_is_the_forward_pass(each_isa, dtype, activation, sizes):
         assert predict.argmax(X[0]) == predict(X[0]).argmax()
 
 
+@pytest.mark.parametrize("sizes", [(20, 8, 3), (20, 8, 40)])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_feature_that_is_not_finite_never_gives_a_confident_answer(each_isa, bad):
-    sizes = (20, 8, 3)
+def test_a_feature_that_is_not_finite_never_gives_a_confident_answer(each_isa, bad, sizes):
     _, params = network(sizes, "relu", np.float32)
     predict = PredictorCore(sizes, "relu", np.float32, params)
     X = np.zeros((70, 20), np.float32)
