@@ -198,10 +198,11 @@ static int kd_long(const REAL *zs, const REAL *zt, int label, REAL weight, int64
 
 static int64_t kd_rows(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff_t tstride, const int32_t *labels, const REAL *weights, int64_t n,
                        int64_t C, const fkd_distill *how, double scale, double *loss, REAL *grad, ptrdiff_t gstride, REAL *scratch) {
-  const double most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX, eps = how->label_smoothing;
+  const double most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX, least = FKD_BITS == 32 ? FLT_MIN : DBL_MIN; /* 0 * inf is no logit */
+  const double eps = how->label_smoothing;
   const double soft = how->teacher ? how->kd_weight : 0, hard = labels ? 1 - how->kd_weight : 0, T = soft > 0 ? how->temperature : 1;
-  const kd_params k = {.inv_t = vset1((REAL)(1 / T < most ? 1 / T : most)),
-                       .most = vset1((REAL)(FKD_BITS == 32 ? FLT_MAX : DBL_MAX / (double)n)),
+  const kd_params k = {.inv_t = vset1((REAL)(1 / T > most ? most : 1 / T < least ? least : 1 / T)),
+                       .most = vset1((REAL)(FKD_BITS == 32 ? FLT_MAX : DBL_MAX / (double)n * (1 - 0x1p-50))),
                        .kl_weight = vset1((REAL)(soft * T * T < most ? soft * T * T : most)),
                        .ce_weight = vset1((REAL)hard),
                        .soft = vset1((REAL)(scale * soft * T)),

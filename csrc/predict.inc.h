@@ -66,12 +66,14 @@ static int64_t FN(fkd_predict)(const fkd_mlp *net, const REAL *packed, const REA
       w += (net->sizes[l] + 1) * ldw;
       x = y, ldx = ld;
     }
+    unsigned char spoiled[FKD_PREDICT_ROWS] = {0}; /* found before the outputs are written: out may be X */
+    if (not_finite(X + r * in, rows * in))
+      for (int64_t i = 0; i < rows; ++i) spoiled[i] = (unsigned char)not_finite(X + (r + i) * in, in);
     REAL *to = out + r * C;
     if (softmax) softmax_plain(x, ldx, rows, C, 1, to, C);
     else for (int64_t i = 0; i < rows; ++i) memcpy(to + i * C, x + i * ldx, (size_t)C * sizeof(REAL));
-    if (!not_finite(X + r * in, rows * in)) continue;
     for (int64_t i = 0; i < rows; ++i) {
-      if (!not_finite(X + (r + i) * in, in)) continue;
+      if (!spoiled[i]) continue;
       ++bad;
       for (int64_t c = 0; c < C; ++c) to[i * C + c] = (REAL)NAN;
     }

@@ -177,6 +177,7 @@ static int64_t softmax_plain(const REAL *x, ptrdiff_t stride, int64_t n, int64_t
 }
 
 static int64_t FN(fkd_softmax)(const REAL *x, int64_t n, int64_t C, double inv_t, int log_, REAL *out) {
-  const REAL it = (REAL)(inv_t < (FKD_BITS == 32 ? FLT_MAX : DBL_MAX) ? inv_t : FKD_BITS == 32 ? FLT_MAX : DBL_MAX);
+  const double most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX, least = FKD_BITS == 32 ? FLT_MIN : DBL_MIN; /* 0 * inf is no logit */
+  const REAL it = (REAL)(inv_t > most ? most : inv_t < least ? least : inv_t);
   return log_ ? softmax_rows(x, C, n, C, it, 1, out, C) : softmax_plain(x, C, n, C, it, out, C);
 }

@@ -67,6 +67,8 @@ def as_labels(labels: Any) -> np.ndarray:
         whole = a == np.floor(a)
         if not whole.all():
             raise ValueError(f"labels must be whole numbers; got {a[~whole].flat[0]!r}")
+    if a.size and not (a.min() >= -(2**31) and a.max() < 2**31):
+        raise ValueError(f"labels must be small integers; got {a.min()} .. {a.max()}")
     return np.require(a, np.int64, ["C", "A"])
 
 

@@ -23,7 +23,16 @@ cdef inline cnp.ndarray like(cnp.ndarray x, object out, str name):
         return <cnp.ndarray>cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
     if not (is_plain(out, cnp.PyArray_TYPE(x)) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out) and same_shape(x, <cnp.ndarray>out)):
         _check.require_out(out, (<object>x).shape, (<object>x).dtype, name)
+    if overlap(x, <cnp.ndarray>out):
+        raise ValueError(f"{name} overlaps the input in memory: give another array, or the input itself")
     return <cnp.ndarray>out
+
+
+cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether plain arrays share memory without being the same."""
+    cdef char *p = <char *>cnp.PyArray_DATA(a)
+    cdef char *q = <char *>cnp.PyArray_DATA(b)
+    return p != q and p < q + cnp.PyArray_NBYTES(b) and q < p + cnp.PyArray_NBYTES(a)
 
 
 cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:

@@ -63,6 +63,8 @@ cdef class PredictorCore:
     cdef cnp.ndarray rows(self, object x):
         """x as a plain (n_features,) or (n, n_features) array of the model's dtype."""
         cdef cnp.ndarray a
+        if self.table == NULL:
+            raise TypeError("this predictor was made without a model")
         if not is_plain(x, self.typenum):
             x = _check.as_real(x, "x", self.dtype)
         a = <cnp.ndarray>x
@@ -87,6 +89,8 @@ cdef class PredictorCore:
                     and cnp.PyArray_DIMS(<cnp.ndarray>out)[ndim - 1] == self.n_outputs):
                 _check.require_out(out, tuple(dims[i] for i in range(ndim)), self.dtype)
             y = <cnp.ndarray>out
+            if overlap(a, y):
+                raise ValueError("out overlaps x in memory: give another array, or x itself")
         self.predict(a, n, cnp.PyArray_DATA(y))
         return y
 

@@ -81,6 +81,8 @@ def _demo(options: argparse.Namespace) -> int:
     from fastkd.cli.result import Settings
 
     check_output(options.output)
+    if options.candles is not None and options.candles.resolve() == options.output.resolve():
+        raise ValueError(f"--output {options.output} would overwrite the candles; name another file")
     names = ("rows", "seed", "threshold", "temperature", "kd_weight", "few_labels")
     settings = Settings(**{name: getattr(options, name) for name in names})
     candles = None

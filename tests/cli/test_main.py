@@ -159,3 +159,15 @@ def test_the_command_line_imports_little():
     code = f"import sys, fastkd.cli; fastkd.cli.build_parser(); print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_report_never_replaces_the_candles(capsys, tmp_path):
+    pytest.importorskip("rich")
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "candles.csv"
+    path.write_text(HEADER + lines(*range(600)))
+    before = path.read_text()
+    code, _, err = run(capsys, "demo", "--candles", path, "--output", path)
+    assert code == 2
+    assert_one_line(err, "overwrite the candles")
+    assert path.read_text() == before

@@ -292,3 +292,27 @@ def test_other_errors():
         losses.softmax(np.empty((3, 0)))
     with pytest.raises(ValueError, match="at least one class"):
         losses.softmax(1.0)
+
+
+@pytest.mark.parametrize("n", range(1, 12))
+def test_a_sum_of_huge_losses_stays_finite(each_isa, n):
+    z = np.tile([1.7e308, -1.7e308, 0.0], (n, 1))
+    assert np.isfinite(losses.cross_entropy(z, np.ones(n, int)))
+    assert np.isfinite(losses.distillation_loss(z, z[:, ::-1].copy()))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [3, 20])
+def test_any_finite_temperature_gives_a_softmax(each_isa, dtype, n_classes):
+    z = logits(12, 5, n_classes, dtype)
+    z[0, 1] = -np.inf
+    for temperature in (1e-320, 1e-39, 1e60, 1e160, 1.7e308):
+        p = losses.softmax(z, temperature)
+        np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+        assert p[0, 1] == 0
+
+
+def test_out_that_overlaps_the_input_is_refused():
+    memory = np.zeros(41)
+    with pytest.raises(ValueError, match="overlaps"):
+        losses.softmax(memory[:40].reshape(10, 4), out=memory[1:].reshape(10, 4))

@@ -192,3 +192,17 @@ def test_errors():
         predict(X[0], np.empty(4, np.float32))
     with pytest.raises(ImportError, match="offer"):
         _native._use_isa("mmx")
+
+
+def test_in_place_prediction_still_sees_the_bad_row(each_isa):
+    sizes = (3, 8, 3)
+    _, params = network(sizes, "relu", np.float32)
+    predict = PredictorCore(sizes, "relu", np.float32, params)
+    X = np.random.default_rng(6).normal(size=(70, 3)).astype(np.float32)
+    X[5, 1] = -np.inf
+    want = predict(X)
+    assert np.isnan(want[5]).all()
+    np.testing.assert_array_equal(predict(X, X), want)
+    memory = np.zeros(9, np.float32)
+    with pytest.raises(ValueError, match="overlaps"):
+        predict(memory[:3], memory[1:4])
