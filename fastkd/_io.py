@@ -88,7 +88,7 @@ def load(path: Any) -> Any:
         raise ModelFileError(f"{path}: the SHA-256 of its contents is not the one in it; the file is damaged or edited")
     try:
         return _build(header, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise ModelFileError(f"{path} does not describe a model: {type(error).__name__}: {error}") from error
 
 
@@ -106,7 +106,7 @@ def _read_header(path: str, metadata: dict[str, str]) -> dict[str, Any]:
         raise ModelFileError(f"{path} has format version {version!r}; this fastkd reads version {VERSION}")
     try:
         header = json.loads(metadata["fastkd"])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: its metadata are not JSON: {error}") from error
     known = sorted(_model_classes())
     if not isinstance(header, dict) or header.get("class") not in known:
