@@ -13,6 +13,10 @@ __all__ = ["Cusum", "PageHinkley"]
 class _Detector:
     """Alarms of a stream of values; subclasses say when."""
 
+    threshold: float
+    up: float
+    down: float
+
     def update(self, value: float) -> int:
         """Take the next value: 1 if the mean has risen, -1 if it has fallen, else 0. An alarm starts all over."""
         value = float(value)
@@ -33,6 +37,11 @@ class _Detector:
 
     def _step(self, value: float) -> int:
         raise NotImplementedError
+
+    def _alarm(self) -> int:
+        if max(self.up, self.down) <= self.threshold:
+            return 0
+        return 1 if self.up >= self.down else -1
 
 
 class Cusum(_Detector):
@@ -81,7 +90,7 @@ class Cusum(_Detector):
             z = math.copysign(math.inf, value - self.mean) if value != self.mean else 0.0
         self.up = max(0.0, self.up + z - self.drift)
         self.down = max(0.0, self.down - z - self.drift)
-        return 1 if self.up > self.threshold else -1 if self.down > self.threshold else 0
+        return self._alarm()
 
 
 class PageHinkley(_Detector):
@@ -120,7 +129,7 @@ class PageHinkley(_Detector):
         self.down = max(0.0, self.down - excess - self.tolerance)
         if self.count < self.warmup:
             return 0
-        return 1 if self.up > self.threshold else -1 if self.down > self.threshold else 0
+        return self._alarm()
 
 
 def _positive(value: float, name: str, zero: bool = False) -> float:
