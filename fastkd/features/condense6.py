@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from fastkd.features.recipe import Recipe, RowStream
+from fastkd.features.recipe import Recipe, RowGenerator
 from fastkd.features.rolling import (
     MAX_SQUARE,
     SQUARE_UNITS,
@@ -48,7 +48,7 @@ class Condense6(Recipe):
         X[:, 5] = (high - low)[window:]
         return X
 
-    def stream(self) -> RowStream:
+    def one_by_one(self) -> RowGenerator:
         window, missing = self.window, self.window + 1
         scale = 1.0 / (SQUARE_UNITS * window)
         volumes = deque([0.0] * window, maxlen=window)

@@ -57,11 +57,7 @@ class FeatureStream:
         self._recent: deque[Values] = deque(maxlen=features.n_warmup + 1)
         self._last_ms = -(2**63)
         self._last_closes: tuple[float, ...] = ()
-        scaler = getattr(features, "scaler_", None)
-        self._scales = None if scaler is None else tuple(zip(scaler.offset_.tolist(), scaler.scale_.tolist()))
-        rows = features.recipe.stream()
-        next(rows)
-        self._send = rows.send
+        self._next_row = features.recipe.stream(getattr(features, "scaler_", None))
         if state is not None:
             self._restore(state)
 
@@ -107,12 +103,7 @@ class FeatureStream:
         self._recent.append(values)
         self._last_ms = start
         self._last_closes = closes
-        row = self._send(values)
-        if row is None:
-            return None
-        if self._scales is None:
-            return np.array(row)
-        return np.array([(value - offset) / scale for value, (offset, scale) in zip(row, self._scales)])
+        return self._next_row(values)
 
     @property
     def known_at_ms(self) -> int | None:

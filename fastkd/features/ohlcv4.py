@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fastkd.features.recipe import Recipe, RowStream
+from fastkd.features.recipe import Recipe, RowGenerator
 from fastkd.features.rolling import elementwise
 from fastkd.market import Candles
 
@@ -44,7 +44,7 @@ class OHLCV4(Recipe):
         X[:, 3] = elementwise(math.log1p, ratio) if self.log else ratio
         return X
 
-    def stream(self) -> RowStream:
+    def one_by_one(self) -> RowGenerator:
         limit, log = self.limit, self.log
         before: float | None = None
         row = None

@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from fastkd.features.recipe import Recipe, RowStream
+from fastkd.features.recipe import Recipe, RowGenerator
 from fastkd.features.rolling import as_windows, share_of_mean, volume_totals
 from fastkd.features.scaling import MinMaxScaler01
 from fastkd.market import Candles
@@ -31,7 +31,7 @@ class Regime3(Recipe):
         ratio = share_of_mean(volume, volume_totals(candles.volume, self.window), self.window)
         return np.column_stack([(close - open_) / open_, (high - low) / open_, ratio])
 
-    def stream(self) -> RowStream:
+    def one_by_one(self) -> RowGenerator:
         window, missing = self.window, self.window
         volumes = deque([0.0] * window, maxlen=window)
         row = None

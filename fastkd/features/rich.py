@@ -8,7 +8,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from fastkd.features.recipe import Recipe, RowStream
+from fastkd._core import _native
+from fastkd.features.recipe import NextRow, Recipe, RowGenerator
 from fastkd.features.rolling import (
     MAX_LOG_VOLUME,
     MAX_SQUARE,
@@ -20,6 +21,7 @@ from fastkd.features.rolling import (
     to_units,
     window_sums,
 )
+from fastkd.features.scaling import MinMaxScaler01, Standardizer
 from fastkd.market import Candles
 from fastkd.market.times import DAY_MS
 
@@ -82,7 +84,15 @@ class Rich(Recipe):
             columns += [_returns(other, h, first) for h in self.horizons]
         return np.column_stack(columns)
 
-    def stream(self) -> RowStream:
+    def stream(self, scaler: Standardizer | MinMaxScaler01 | None = None) -> NextRow:
+        compiled = getattr(_native, "RichRows", None)
+        if compiled is None:
+            return super().stream(scaler)
+        scales = (None, None) if scaler is None else (scaler.offset_, scaler.scale_)
+        sizes = (self.horizons, self.windows, self.volume_window, len(self.symbols), self.n_warmup)
+        return compiled(*sizes, *scales).send
+
+    def one_by_one(self) -> RowGenerator:
         # Before the warm-up is over the windows hold zeros and one senseless change; no row is given out until then.
         horizons, windows, w_volume, missing = self.horizons, self.windows, self.volume_window, self.n_warmup + 1
         offsets = [-1 - h for h in horizons]

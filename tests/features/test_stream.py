@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastkd.features import FeatureSet
+from fastkd.features.recipe import Recipe
 from fastkd.market import CandleError, Candles, synthetic_market
 
 MARKET = synthetic_market(260, random_state=0)
@@ -69,6 +70,20 @@ def test_a_restored_stream_goes_on_bit_for_bit(features, cut):
         one, two = first.push(candle), second.push(candle)
         assert (one is None and two is None) or one.tobytes() == two.tobytes()
         assert first.known_at_ms == second.known_at_ms == candle.start_ms + 300_000
+
+
+@settings(max_examples=40)
+@given(rough_candles(), st.booleans())
+def test_the_compiled_rows_are_those_of_the_definition(candles, scaled):
+    """Where the compiled module has no rows of its own, both are the definition."""
+    features = FeatureSet("rich", horizons=(1, 4), windows=(2, 5), volume_window=4, symbols=("ETH",))
+    scaler = features.fit(MARKET[:100], {"ETH": MARKET}).scaler_ if scaled else None
+    compiled, defined = features.recipe.stream(scaler), Recipe.stream(features.recipe, scaler)
+    for row, candle in enumerate(candles):
+        values = (*candle[:6], (candle.high,))
+        one, two = compiled(values), defined(values)
+        assert (one is None) == (two is None) == (row < features.n_warmup)
+        assert one is None or one.tobytes() == two.tobytes()
 
 
 def test_the_state_holds_no_more_than_the_windows():
