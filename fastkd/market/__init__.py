@@ -14,6 +14,8 @@ from fastkd.market.instruments import Instrument
 from fastkd.market.rate_limit import RequestGate
 from fastkd.market.report import CandleReport, Gap, ImpossibleCandle
 from fastkd.market.retry import Retry
+from fastkd.market.store import CandleStore, StoredSeries
+from fastkd.market.store_download import Download, Progress
 from fastkd.market.synthetic import SyntheticMarket, synthetic_market
 from fastkd.market.times import interval_to_ms, normalize_interval
 
@@ -24,14 +26,18 @@ __all__ = [
     "Candle",
     "CandleError",
     "CandleReport",
+    "CandleStore",
     "Candles",
+    "Download",
     "Gap",
     "ImpossibleCandle",
     "Instrument",
     "MissingCandlesWarning",
+    "Progress",
     "RateLimited",
     "RequestGate",
     "Retry",
+    "StoredSeries",
     "SyntheticMarket",
     "UnknownSymbol",
     "fetch_bybit_klines",
