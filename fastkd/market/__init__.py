@@ -16,6 +16,7 @@ from fastkd.market.report import CandleReport, Gap, ImpossibleCandle
 from fastkd.market.retry import Retry
 from fastkd.market.store import CandleStore, StoredSeries
 from fastkd.market.store_download import Download, Progress
+from fastkd.market.stream import BybitStream, LiveCandle
 from fastkd.market.synthetic import SyntheticMarket, synthetic_market
 from fastkd.market.times import interval_to_ms, normalize_interval
 
@@ -23,6 +24,7 @@ __all__ = [
     "AccessDenied",
     "BybitClient",
     "BybitError",
+    "BybitStream",
     "Candle",
     "CandleError",
     "CandleReport",
@@ -32,6 +34,7 @@ __all__ = [
     "Gap",
     "ImpossibleCandle",
     "Instrument",
+    "LiveCandle",
     "MissingCandlesWarning",
     "Progress",
     "RateLimited",

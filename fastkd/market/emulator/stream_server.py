@@ -84,14 +84,17 @@ class StreamServer:
             self._open.pop(connection, None)
 
     def _serve(self, connection: Any) -> None:
+        from websockets.exceptions import ConnectionClosed
+
         category = urlsplit(connection.request.path).path.rpartition("/")[2]
         subscriber = _Subscriber(category)
         with self._lock:
             subscriber.pushes_left = self._drop_after.pop(0) if self._drop_after else None
             self._open[connection] = subscriber
         try:
-            for text in connection:
-                self._handle(connection, subscriber, json.loads(text))
+            with contextlib.suppress(ConnectionClosed):
+                for text in connection:
+                    self._handle(connection, subscriber, json.loads(text))
         finally:
             with self._lock:
                 self._open.pop(connection, None)
