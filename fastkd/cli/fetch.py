@@ -25,18 +25,17 @@ def add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="candles of Bybit into a store; run it again to go on after a stop, or to update",
         description="Fetch closed candles of Bybit's public market data into a store. No key is needed. Every page is "
         "committed as it comes: after Ctrl-C, a crash or a lost connection the same command goes on.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     fetch.add_argument("symbols", nargs="+", metavar="SYMBOL", help="such as BTCUSDT")
     fetch.add_argument("interval", metavar="INTERVAL", help="such as 1m, 5m, 1h, 1d")
     fetch.add_argument("--start", metavar="TIME", help="first candle, ISO time in UTC; else the last stored one")
     fetch.add_argument("--end", metavar="TIME", help="last candle; else now")
-    fetch.add_argument("--category", choices=["linear", "spot", "inverse"], default="linear", help="market")
-    fetch.add_argument("--store", type=Path, metavar="FILE", default=Path("candles.db"), help="the store")
+    fetch.add_argument("--category", choices=["linear", "spot", "inverse"], default="linear", help="market (%(default)s)")
+    fetch.add_argument("--store", type=Path, metavar="FILE", default=Path("candles.db"), help="the store (%(default)s)")
     fetch.add_argument("--export", type=Path, metavar="FILE", help="also write .csv, .csv.gz or .parquet (one symbol)")
-    fetch.add_argument("--base-url", metavar="URL", default="https://api.bybit.com", help="another host")
-    fetch.add_argument("--per-second", type=float, metavar="N", default=10.0, help="requests a second")
-    fetch.add_argument("--workers", type=int, metavar="N", default=2, help="requests at the same time")
+    fetch.add_argument("--base-url", metavar="URL", default="https://api.bybit.com", help="the exchange's host (%(default)s)")
+    fetch.add_argument("--per-second", type=float, metavar="N", default=10.0, help="requests a second (%(default)s)")
+    fetch.add_argument("--workers", type=int, metavar="N", default=2, help="requests at the same time (%(default)s)")
     fetch.add_argument("--quiet", action="store_true", help="print errors only")
     fetch.set_defaults(run=_fetch)
 

@@ -21,11 +21,12 @@ WINDOW_SECONDS = 5.0
 
 
 class Request(NamedTuple):
-    """A request as it arrived: its number from 1, path and parameters."""
+    """A request as it arrived: its number from 1, path, parameters, and headers with names in lower case."""
 
     number: int
     path: str
     params: dict[str, str]
+    headers: dict[str, str]
 
 
 FaultScript = Mapping[int, Fault] | Callable[[Request], Fault | None]
@@ -51,10 +52,10 @@ class RestServer(ThreadingHTTPServer):
         self._recent: deque[float] = deque()
         self._lock = threading.Lock()
 
-    def admit(self, path: str, params: dict[str, str]) -> tuple[Request, Fault | None]:
+    def admit(self, path: str, params: dict[str, str], headers: dict[str, str]) -> tuple[Request, Fault | None]:
         """Record a request and say what is to go wrong with it."""
         with self._lock:
-            request = Request(len(self.requests) + 1, path, params)
+            request = Request(len(self.requests) + 1, path, params, headers)
             self.requests.append(request)
             now = self._clock()
             self._recent.append(now)
@@ -75,7 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        request, fault = self.server.admit(parts.path, dict(parse_qsl(parts.query)))
+        request, fault = self.server.admit(
+            parts.path, dict(parse_qsl(parts.query)), {name.lower(): text for name, text in self.headers.items()}
+        )
         now_ms = self.server.exchange.now_ms
         if fault is Fault.SLOW:
             self.server.stopping.wait()  # answers nobody any more
