@@ -160,6 +160,7 @@ class CandleStore:
         end: Time | None = None,
         category: str = "linear",
         *,
+        limit: int = 1000,
         workers: int = 1,
         progress: Callable[[Progress], object] | None = None,
     ) -> Download:
@@ -168,7 +169,7 @@ class CandleStore:
         Parameters
         ----------
         client : BybitClient
-        symbol, interval, start, end, category, workers
+        symbol, interval, start, end, category, limit, workers
             As in `BybitClient.klines`. Without `start` the download goes on from the last stored candle; without
             `end` it goes up to now.
         progress : callable, optional
@@ -186,7 +187,7 @@ class CandleStore:
         """
         low = None if start is None else time_to_ms(start, "start")
         high = None if end is None else time_to_ms(end, "end")
-        return fill(self, client, symbol, interval, low, high, category, workers, progress)
+        return fill(self, client, symbol, interval, low, high, category, limit, workers, progress)
 
     def merge(self, category: str, symbol: str, interval: str, table: Table) -> None:
         """Store a table of candles (7, n), ascending, in one transaction."""

@@ -56,6 +56,7 @@ def fill(
     low: int | None,
     high: int | None,
     category: str,
+    limit: int,
     workers: int,
     progress: Callable[[Progress], object] | None,
 ) -> Download:
@@ -68,7 +69,8 @@ def fill(
         low = int(stored[-1])
     received = 0
     for wanted in _missing(grid, stored, low, high, store.asked_from(category, symbol, grid.interval)):
-        for page in client.pages(symbol, interval, wanted.first_ms, wanted.last_ms, category, workers=workers):
+        bounds = wanted.first_ms, wanted.last_ms
+        for page in client.pages(symbol, interval, *bounds, category, limit=limit, workers=workers):
             store.merge(category, symbol, grid.interval, page.table)
             received += page.table.shape[1]
             if progress is not None:
