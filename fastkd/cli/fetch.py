@@ -30,12 +30,22 @@ def add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     fetch.add_argument("interval", metavar="INTERVAL", help="such as 1m, 5m, 1h, 1d")
     fetch.add_argument("--start", metavar="TIME", help="first candle, ISO time in UTC; else the last stored one")
     fetch.add_argument("--end", metavar="TIME", help="last candle; else now")
-    fetch.add_argument("--category", choices=["linear", "spot", "inverse"], default="linear", help="market (%(default)s)")
+    fetch.add_argument(
+        "--category", choices=["linear", "spot", "inverse"], default="linear", help="market (%(default)s)"
+    )
     fetch.add_argument("--store", type=Path, metavar="FILE", default=Path("candles.db"), help="the store (%(default)s)")
     fetch.add_argument("--export", type=Path, metavar="FILE", help="also write .csv, .csv.gz or .parquet (one symbol)")
-    fetch.add_argument("--base-url", metavar="URL", default="https://api.bybit.com", help="the exchange's host (%(default)s)")
+    fetch.add_argument(
+        "--base-url", metavar="URL", default="https://api.bybit.com", help="the exchange's host (%(default)s)"
+    )
     fetch.add_argument("--per-second", type=float, metavar="N", default=10.0, help="requests a second (%(default)s)")
-    fetch.add_argument("--workers", type=int, metavar="N", default=2, help="requests at the same time (%(default)s)")
+    fetch.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        default=1,
+        help="requests at the same time (%(default)s); Ctrl-C waits for all but one",
+    )
     fetch.add_argument("--quiet", action="store_true", help="print errors only")
     fetch.set_defaults(run=_fetch)
 

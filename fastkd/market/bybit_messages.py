@@ -109,7 +109,7 @@ def parse_klines(answer: dict[str, Any], symbol: str, category: str, grid: Grid)
     result, server_ms = answer.get("result"), answer.get("time")
     if not isinstance(result, dict) or not isinstance(result.get("list"), list) or not isinstance(server_ms, int):
         raise BadAnswer("the answer holds no list of candles, or no time")
-    echo = (result.get("symbol"), result.get("category"))
+    echo = (result.get("symbol", symbol), result.get("category", category))
     if echo != (symbol, category):
         raise BadAnswer(f"asked for {symbol}, {category}; the answer is for {echo[0]}, {echo[1]}")
     table = rows_to_table([parse_row(row, category) for row in result["list"]])

@@ -25,6 +25,7 @@ __all__ = ["BybitClient", "fetch_bybit_klines"]
 
 T = TypeVar("T")
 Time = int | str | datetime
+BYBIT = "https://api.bybit.com"
 
 
 class BybitClient:
@@ -65,7 +66,7 @@ class BybitClient:
 
     def __init__(
         self,
-        base_url: str = "https://api.bybit.com",
+        base_url: str = BYBIT,
         *,
         per_second: float = 10.0,
         timeout: float = 10.0,
@@ -226,7 +227,8 @@ class BybitClient:
         def send() -> T:
             # A GET with a body is answered with 403, so there is none.
             with self._session().get(self.base_url + path, params=params, timeout=self.timeout) as reply:
-                answer = read_answer(reply.status_code, reply.headers, reply.text, params.get("symbol"))
+                text = reply.content.decode("utf-8", "replace")  # reply.text would guess the encoding, slowly
+                answer = read_answer(reply.status_code, reply.headers, text, params.get("symbol"))
             return parse(answer)
 
         return self.retry.run(send, self.gate, self._random, f"GET {path} {params.get('symbol', '')}".rstrip())
@@ -243,8 +245,8 @@ class BybitClient:
 
 
 @functools.cache
-def _shared_client() -> BybitClient:
-    return BybitClient()
+def _shared_client(base_url: str) -> BybitClient:
+    return BybitClient(base_url)
 
 
 def fetch_bybit_klines(
@@ -253,9 +255,10 @@ def fetch_bybit_klines(
     limit: int = 200,
     *,
     category: str = "linear",
+    base_url: str = BYBIT,
     client: BybitClient | None = None,
 ) -> Candles:
-    """The newest `limit` closed candles of a symbol; calls share one client, hence one rate limit.
+    """The newest `limit` closed candles of a symbol; calls share one client a host, hence one rate limit.
 
     Parameters
     ----------
@@ -263,16 +266,17 @@ def fetch_bybit_klines(
         As in `BybitClient.klines`.
     limit : int
         Number of candles, of any size.
+    base_url : str
+        Another host of the exchange, or an emulator.
     client : BybitClient, optional
-        Another client, for example of an emulator.
+        A client of your own, which then also knows the host.
 
     Examples
     --------
     >>> from fastkd.market import synthetic_market
     >>> from fastkd.market.emulator import BybitEmulator
     >>> with BybitEmulator(synthetic_market(2500, random_state=0, symbol="BTCUSDT")) as exchange:
-    ...     client = BybitClient(exchange.base_url, per_second=1000)
-    ...     fetch_bybit_klines("BTCUSDT", "5m", 200, client=client)
+    ...     fetch_bybit_klines("BTCUSDT", "5m", 200, base_url=exchange.base_url)
     Candles(BTCUSDT, 5m, 200 rows, 2024-01-08 23:40 .. 2024-01-09 16:15 UTC)
     """
-    return (_shared_client() if client is None else client).fetch_klines(symbol, interval, limit, category)
+    return (_shared_client(base_url) if client is None else client).fetch_klines(symbol, interval, limit, category)

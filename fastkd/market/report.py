@@ -107,7 +107,8 @@ def check_candles(candles: Candles) -> CandleReport:
         phases, counts = np.unique(start % length, return_counts=True)
         phase = int(phases[np.argmax(counts)]) if length >= DAY_MS and len(phases) else 0
         off_grid = start % length != phase
-        on_grid = np.unique(start[~off_grid])
+        on_grid = start[order][~off_grid[order]]
+        on_grid = on_grid[np.diff(on_grid, prepend=-1) != 0]  # np.unique takes ten times as long
         if len(on_grid):
             numbers = grid.number(on_grid)
             holes = missing_runs(numbers, int(numbers[0]), int(numbers[-1]))
