@@ -12,7 +12,7 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint16_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cimport fastkd_core as fkd
 
@@ -23,4 +23,5 @@ include "isa.pxi"
 include "losses.pxi"
 include "mlp.pxi"
 include "predictor.pxi"
+include "features.pxi"
 include "aggregate.pxi"

@@ -38,12 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every subcommand."""
     from fastkd._version import __version__
+    from fastkd.cli.fetch import add_fetch
 
     parser = argparse.ArgumentParser(prog="fastkd", description="Small fast models that learned from large ones.")
     parser.add_argument("--version", action="version", version=f"fastkd {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands)
+    add_fetch(commands)
     return parser
 
 

@@ -17,6 +17,30 @@ class _ColumnScaler:
 
     n_features_in_: int
     scale_: NDArray[np.float64]
+    _offset_name: str
+
+    @property
+    def offset_(self) -> NDArray[np.float64]:
+        """What is subtracted from each column: the mean of `Standardizer`, the minimum of `MinMaxScaler01`."""
+        return getattr(self, self._offset_name)
+
+    @classmethod
+    def from_numbers(cls, offset: ArrayLike, scale: ArrayLike) -> Self:
+        """A fitted scaler from `offset_` and `scale_`, as they were saved.
+
+        Raises
+        ------
+        ValueError
+            Shapes differ, or a number is not finite, or a scale is not positive.
+        """
+        offsets, scales = np.array(offset, dtype=np.float64), np.array(scale, dtype=np.float64)
+        good = offsets.ndim == 1 and offsets.shape == scales.shape and np.isfinite(offsets).all()
+        if not (good and np.isfinite(scales).all() and (scales > 0).all()):
+            raise ValueError(f"expected one finite offset and one positive scale a column; got {offset!r}, {scale!r}")
+        scaler = cls()
+        scaler.n_features_in_, scaler.scale_ = len(scales), scales
+        setattr(scaler, cls._offset_name, offsets)
+        return scaler
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn offset and scale of each column from training rows.
@@ -48,7 +72,7 @@ class _ColumnScaler:
     def transform(self, X: ArrayLike) -> Array:
         """Scaled copy of X; float32 in gives float32 out. NaN stays NaN."""
         values = self._checked(X)
-        scaled = (values.astype(np.float64, copy=False) - self._offset()) / self.scale_
+        scaled = (values.astype(np.float64, copy=False) - self.offset_) / self.scale_
         return scaled.astype(values.dtype, copy=False)
 
     def fit_transform(self, X: ArrayLike, y: object = None) -> Array:
@@ -58,7 +82,7 @@ class _ColumnScaler:
     def inverse_transform(self, X: ArrayLike) -> Array:
         """Undo `transform`, up to rounding."""
         values = self._checked(X)
-        original = values.astype(np.float64, copy=False) * self.scale_ + self._offset()
+        original = values.astype(np.float64, copy=False) * self.scale_ + self.offset_
         return original.astype(values.dtype, copy=False)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -75,9 +99,6 @@ class _ColumnScaler:
         return f"{type(self).__name__}()"
 
     def _learn(self, columns: NDArray[np.float64]) -> None:
-        raise NotImplementedError
-
-    def _offset(self) -> NDArray[np.float64]:
         raise NotImplementedError
 
     def _checked(self, X: ArrayLike) -> Array:
@@ -105,6 +126,7 @@ class Standardizer(_ColumnScaler):
     """
 
     mean_: NDArray[np.float64]
+    _offset_name = "mean_"
 
     def _learn(self, columns: NDArray[np.float64]) -> None:
         first = columns[0]
@@ -112,9 +134,6 @@ class Standardizer(_ColumnScaler):
         constant = (columns == first).all(axis=0)  # not by the deviation: rounding of the mean may leave one
         self.mean_ = np.where(constant, first, mean)
         self.scale_ = _usable(columns.std(axis=0), constant)
-
-    def _offset(self) -> NDArray[np.float64]:
-        return self.mean_
 
 
 class MinMaxScaler01(_ColumnScaler):
@@ -136,14 +155,12 @@ class MinMaxScaler01(_ColumnScaler):
     """
 
     min_: NDArray[np.float64]
+    _offset_name = "min_"
 
     def _learn(self, columns: NDArray[np.float64]) -> None:
         self.min_ = columns.min(axis=0)
         span = columns.max(axis=0) - self.min_
         self.scale_ = _usable(span, span == 0)
-
-    def _offset(self) -> NDArray[np.float64]:
-        return self.min_
 
 
 def _usable(scale: NDArray[np.float64], constant: NDArray[np.bool_]) -> NDArray[np.float64]:

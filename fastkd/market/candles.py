@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastkd.market.csv_file import read_columns, write_columns
 from fastkd.market.errors import CandleError
 from fastkd.market.frames import frame_columns, make_frame
+from fastkd.market.parquet_file import read_parquet_columns, write_parquet_columns
 from fastkd.market.report import CandleReport, check_candles
 from fastkd.market.times import interval_name, interval_to_ms, normalize_interval, utc_text
 
@@ -153,6 +154,21 @@ class Candles:
         The turnover column is left out if it is NaN throughout. The file appears under its name only when complete.
         """
         write_columns(path, self._known_columns())
+
+    @classmethod
+    def read_parquet(
+        cls, path: str | os.PathLike[str], *, symbol: str | None = None, interval: str | int | None = None
+    ) -> Candles:
+        """Read a Parquet file with the columns of `read_csv`; `start_ms` may be a time stamp. Needs pyarrow.
+
+        Files written by `to_parquet` hold symbol and interval; what is given here comes first.
+        """
+        columns, notes = read_parquet_columns(path)
+        return Candles(**columns, symbol=symbol or notes["symbol"], interval=interval or notes["interval"])
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write a Parquet file with symbol and interval, from which `read_parquet` gives equal candles."""
+        write_parquet_columns(path, self._known_columns(), {"symbol": self.symbol, "interval": self.interval})
 
     @classmethod
     def from_frame(cls, frame: Any, *, symbol: str | None = None, interval: str | int | None = None) -> Candles:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
-__all__ = ["DAY_MS", "interval_name", "interval_to_ms", "normalize_interval", "utc_text"]
+__all__ = ["DAY_MS", "MONTH", "interval_name", "interval_to_ms", "normalize_interval", "time_to_ms", "utc_text"]
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _ALIAS = {"": "m", "min": "m", "H": "h", "D": "d", "W": "w"}  # a bare number counts minutes, as exchanges write it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 DAY_MS = _UNIT_MS["d"]
+MONTH = "1M"  # the one interval without a fixed length
 
 
 def interval_to_ms(interval: str | int) -> int:
@@ -26,7 +28,8 @@ def interval_to_ms(interval: str | int) -> int:
     Raises
     ------
     ValueError
-        The spelling is unknown, the length is not positive, or the unit is a calendar month, which has no fixed length.
+        The spelling is unknown, the length is not positive, or the unit is a calendar month (``"M"``), which has no
+        fixed length.
 
     Examples
     --------
@@ -54,14 +57,53 @@ def interval_name(milliseconds: int) -> str:
 
 
 def normalize_interval(interval: str | int) -> str:
-    """One spelling for every interval.
+    """One spelling for every interval, the calendar month included.
 
     Examples
     --------
-    >>> [normalize_interval(i) for i in ("5", "5min", 60, "60m", "D", "1w")]
-    ['5m', '5m', '1h', '1h', '1d', '1w']
+    >>> [normalize_interval(i) for i in ("5", "5min", 60, "60m", "D", "1w", "M")]
+    ['5m', '5m', '1h', '1h', '1d', '1w', '1M']
     """
-    return interval_name(interval_to_ms(interval))
+    return MONTH if interval in ("M", MONTH) else interval_name(interval_to_ms(interval))
+
+
+def time_to_ms(time: Any, name: str = "time") -> int:
+    """A moment as UTC milliseconds: whole milliseconds, a datetime, a date, or an ISO 8601 string.
+
+    A datetime or string without a zone is taken as UTC.
+
+    Raises
+    ------
+    ValueError
+        The string is no ISO time, or the number is too small to be milliseconds since 2001: it may be seconds.
+    TypeError
+        Anything else.
+
+    Examples
+    --------
+    >>> time_to_ms("2024-01-01"), time_to_ms("2024-01-01T00:05:00Z"), time_to_ms(1_704_067_200_000)
+    (1704067200000, 1704067500000, 1704067200000)
+    """
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time.strip())
+        except ValueError:
+            hint = "; a number is passed as int" if time.strip().isdigit() else ""
+            raise ValueError(f"{name} must be an ISO 8601 time such as '2024-01-01'; got {time!r}{hint}") from None
+    if hasattr(time, "dtype") and time.dtype.kind == "M":
+        milliseconds = int(time.astype("datetime64[ms]").astype("int64"))
+    elif isinstance(time, date):
+        moment = time if isinstance(time, datetime) else datetime(time.year, time.month, time.day)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        milliseconds = (moment - _EPOCH) // timedelta(milliseconds=1)
+    elif isinstance(time, bool) or not hasattr(time, "__index__"):
+        raise TypeError(f"{name} must be whole milliseconds, a datetime or an ISO 8601 string; got {time!r}")
+    else:
+        milliseconds = time.__index__()
+    if milliseconds <= 10**12:
+        hint = f"; as seconds it would be {milliseconds * 1000}" if milliseconds > 10**9 else ""
+        raise ValueError(f"{name} must be UTC milliseconds after 2001-09-09; got {milliseconds}{hint}")
+    return milliseconds
 
 
 def utc_text(milliseconds: int) -> str:
