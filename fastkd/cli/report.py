@@ -167,8 +167,8 @@ def _confusion(result: DemoResult) -> str:
 
 def _walk(result: DemoResult) -> str:
     note = (
-        "The student alone, fitted anew for each fold on all rows before it; here UP and DOWN are moves beyond the "
-        "volatility of the candles before, scaled. Regimes: the last 48 candles, known when the forecast is made."
+        "The student alone, fitted anew for each fold on all rows before it; here UP and DOWN are moves beyond half "
+        "the volatility of the candles before. Regimes: the last 48 candles, known when the forecast is made."
     )
     figure = _figure(f"Lead by fold and regime, {100 * result.walk.confidence:g} % intervals", plots.walk, result)
     return (
