@@ -190,4 +190,4 @@ def _percent(share: float) -> str:
 
 
 def _points(difference: float) -> str:
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
+    return f"{100 * difference:+z.1f}"
