@@ -56,13 +56,18 @@ cdef class Rows:
                 T.f64.order(<const double **>self.table.data, self.n, c0, c1, net, n_pairs, lo, hi, keep, <double *>to,
                             <double *>tile.data)
 
-    def add_sq_distances(self, cnp.ndarray out not None, int64_t first, int64_t step):
-        """out[i, j] += |row i - row j|^2 for i < j and every step-th group of 4 rows i from group `first` on."""
+    def add_sq_distances(self, cnp.ndarray out not None, int64_t first, int64_t step, bint rough=False):
+        """out[i, j] += |row i - row j|^2 for i < j and every step-th group of 4 rows i from group `first` on.
+
+        Rough ones of float32 rows are within 1e-5 of themselves.
+        """
         if not is_plain(out, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(out) != self.n * self.n or first < 0 or step < 1:
             raise ValueError("out must be a float64 array (n, n), first >= 0 and step >= 1")
         cdef double *to = <double *>cnp.PyArray_DATA(out)
         with nogil:
-            if self.single:
+            if self.single and rough:
+                T.f32.rough_distances(<const float **>self.table.data, self.n, self.d, first, step, to)
+            elif self.single:
                 T.f32.sq_distances(<const float **>self.table.data, self.n, self.d, first, step, to)
             else:
                 T.f64.sq_distances(<const double **>self.table.data, self.n, self.d, first, step, to)
