@@ -33,13 +33,21 @@ cdef class Rows:
             raise ValueError("out must be a plain, writeable array as long as the rows, and the columns within it")
         return cnp.PyArray_DATA(<cnp.ndarray>out)
 
-    def finite(self, int64_t i):
-        """Whether row i holds neither NaN nor inf."""
-        cdef const void *row = (<const void **>self.table.data)[i]
+    def not_finite(self):
+        """Which rows hold NaN or inf, a list."""
+        cdef const void **rows = <const void **>self.table.data
+        cdef int64_t i
+        cdef list found = []
         cdef int ok
-        with nogil:
-            ok = T.f32.finite(<const float *>row, self.d) if self.single else T.f64.finite(<const double *>row, self.d)
-        return bool(ok)
+        for i in range(self.n):
+            if self.d < NOGIL_FROM:
+                ok = T.f32.finite(<const float *>rows[i], self.d) if self.single else T.f64.finite(<const double *>rows[i], self.d)
+            else:
+                with nogil:
+                    ok = T.f32.finite(<const float *>rows[i], self.d) if self.single else T.f64.finite(<const double *>rows[i], self.d)
+            if not ok:
+                found.append(i)
+        return found
 
     def order(self, cnp.ndarray pairs not None, int64_t lo, int64_t hi, int64_t keep, out, int64_t c0, int64_t c1):
         """out[c0:c1] = mean of ranks lo .. hi - 1 of the columns, or of the `keep` values nearest to their medians."""

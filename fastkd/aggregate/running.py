@@ -26,7 +26,11 @@ def as_count(value: Any, name: str, low: int = 0) -> int:
 
 def usable(updates: Any, f: int | None = None) -> tuple[Updates, int]:
     """The finite updates, and the f that is left for them; an error names the rejected where they are too many."""
-    u = read(updates)
+    return enough(read(updates), f)
+
+
+def enough(u: Updates, f: int | None) -> tuple[Updates, int]:
+    """The same for updates that have been looked through."""
     n, r = u.given, len(u.rejected)
     if r:
         some = ", ".join(map(str, u.rejected[:10])) + (" ..." if r > 10 else "")

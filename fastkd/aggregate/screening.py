@@ -7,7 +7,7 @@ import numpy as np
 from fastkd.aggregate.running import sq_distances
 from fastkd.aggregate.updates import SINGLE, Updates
 
-__all__ = ["krum_scores_of", "lowest_scores"]
+__all__ = ["krum_scores_of", "lowest_scores", "rough_distances"]
 
 SLACK = 1e-5  # relative error that a rough distance never has (csrc/distances.inc.h)
 TINY = 1e-42  # absolute error of a column where squares are subnormal
@@ -20,19 +20,31 @@ def krum_scores_of(D: np.ndarray, neighbors: int) -> np.ndarray:
         return np.sort(D, axis=1)[:, : neighbors + 1].sum(axis=1)
 
 
-def lowest_scores(u: Updates, neighbors: int, m: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
+def rough_distances(u: Updates, workers: int) -> np.ndarray | None:
+    """Distances within `SLACK`; None for float64, for updates so large that float32 overflows, and for NaN and inf."""
+    if u.dtype != SINGLE or u.n < 2:
+        return None
+    D = sq_distances(u, workers, rough=True)
+    return D if D.max() < ROUGH_UP_TO else None
+
+
+def lowest_scores(
+    u: Updates, D: np.ndarray | None, neighbors: int, m: int, workers: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(positions of the m updates with the lowest scores in float64, ascending; scores of all, rough where they do).
 
-    Ties go to the lower position. A sum of the k smallest distances grows with each of them, so errors of the distances
-    within `SLACK` leave the score within it, too: only scores that overlap at the border need exact ones.
+    `D` are rough distances, None if there are none. Ties go to the lower position. A sum of the k smallest distances
+    grows with each of them, so errors of the distances within `SLACK` leave the score within it, too: only scores that
+    overlap at the border need exact ones.
     """
-    D = sq_distances(u, workers, rough=True) if u.dtype == SINGLE else None
-    if D is None or not D.max() < ROUGH_UP_TO:
+    if D is None:
         scores = krum_scores_of(sq_distances(u, workers), neighbors)
         return np.sort(np.argsort(scores, kind="stable")[:m]), scores
     scores = krum_scores_of(D, neighbors)
     error = SLACK * scores + TINY * neighbors * sum(table.d for table in u.layers)
     low, high = scores - error, scores + error
+    if m == 1 and (low <= high[best := scores.argmin()]).sum() == 1:
+        return np.array([best]), scores
     possible = low <= np.partition(high, m - 1)[m - 1]
     if possible.sum() == m:
         return np.flatnonzero(possible), scores
