@@ -71,6 +71,7 @@ cdef extern from "fastkd.h" nogil:
         int (*finite)(const float *, int64_t) noexcept nogil
         void (*order)(const float **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
         void (*sq_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
+        void (*rough_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const float **, int64_t, const double *, int64_t, int64_t, float *) noexcept nogil
 
     ctypedef struct fkd_kernels_f64:
@@ -88,6 +89,7 @@ cdef extern from "fastkd.h" nogil:
         int (*finite)(const double *, int64_t) noexcept nogil
         void (*order)(const double **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
         void (*sq_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
+        void (*rough_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const double **, int64_t, const double *, int64_t, int64_t, double *) noexcept nogil
 
     ctypedef struct fkd_table:
