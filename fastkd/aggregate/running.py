@@ -117,6 +117,9 @@ def sq_distances(u: Updates, workers: int, *, rough: bool = False, rows: int | N
     out = np.zeros((u.n, u.n))
     for table in u.layers:
         small = u.n * u.n * table.d < 1 << 20  # over before threads have begun
+        if rows is None and (small or workers == 1):
+            table.add_sq_distances(out, 0, 1, rough)
+            continue
 
         def groups(first: int, step: int, table: _native.Rows = table) -> None:
             if rows is None:
@@ -126,7 +129,7 @@ def sq_distances(u: Updates, workers: int, *, rough: bool = False, rows: int | N
                     table.add_sq_distances(out, group, u.n, rough)
 
         share_groups(1 if small else min(workers, -(-u.n // 4)), groups)
-    out += out.T
+    _native.mirror(out)
     return out
 
 
