@@ -96,14 +96,9 @@ def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np
         weights[k] = 1
         return weights, distances
     r = R[k, others]
-    # cosine of the angle between u_i and u_j, by the law of cosines in ratios that cannot overflow
-    small, large = np.minimum.outer(r, r), np.maximum.outer(r, r)
-    ratio = R[np.ix_(others, others)] / large
-    s = small / large
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        C = (s + ((1 - ratio) * (1 + ratio)) / s) / 2
-    # of updates this much farther than others the angle is lost in rounding: orthogonal, as most directions are
-    C = np.clip(np.where((s > 1e-12) & np.isfinite(C), C, 0), -1, 1)
+    C = R[np.ix_(others, others)]
+    del R, finite, reach
+    C = _cosines(C, r)
     np.fill_diagonal(C, 1)
     pull = np.sqrt(max(float(C.sum()), 0.0))  # |sum_j u_j|: how hard the others pull away from x_k
     if pull <= len(at) * (1 + 1e-12):
@@ -130,6 +125,26 @@ def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np
     distances[others] = _third_side(r, along, moved)
     distances[at] = moved
     return weights, distances
+
+
+def _cosines(R: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Cosines of the angles between u_i and u_j, by the law of cosines in ratios that cannot overflow, in place of R.
+
+    R are the distances between others, r those to x_k. For 1000 clients each matrix takes 8 MB: few at a time.
+    """
+    s, large = np.minimum.outer(r, r), np.maximum.outer(r, r)
+    s /= large
+    R /= large
+    np.add(1, R, out=large)
+    C = np.subtract(1, R, out=R)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        C *= large
+        C /= s
+        C += s
+        C /= 2
+    # of updates this much farther than others the angle is lost in rounding: orthogonal, as most directions are
+    C[~(s > 1e-12) | ~np.isfinite(C)] = 0
+    return np.clip(C, -1, 1, out=C)
 
 
 def _third_side(r: np.ndarray, along: np.ndarray, moved: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastkd._core import _native
-from fastkd.aggregate.running import sq_distances
+from fastkd.aggregate.running import sq_distances, sq_distances_and_largest
 from fastkd.aggregate.updates import SINGLE, Updates
 
 __all__ = ["krum_scores_of", "lowest_scores", "rough_distances"]
@@ -25,8 +25,8 @@ def rough_distances(u: Updates, workers: int) -> np.ndarray | None:
     """Distances within `SLACK`; None for float64, for updates so large that float32 overflows, and for NaN and inf."""
     if u.dtype != SINGLE or u.n < 2:
         return None
-    D = sq_distances(u, workers, rough=True)
-    return D if D.max() < ROUGH_UP_TO else None
+    D, largest = sq_distances_and_largest(u, workers, rough=True)
+    return D if largest < ROUGH_UP_TO else None
 
 
 def lowest_scores(

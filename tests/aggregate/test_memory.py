@@ -45,7 +45,9 @@ ALL = "mean,median,trimmed_mean,meamed,krum,multi_krum,bulyan,geometric_median,c
     ],
 )
 def test_memory_beyond_the_updates(n, d, rules):
-    done = subprocess.run([sys.executable, "-c", RUN, str(n), str(d), rules], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(n), str(d), rules], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     interpreter = 3 << 20  # arenas, and what np.isfinite of the check above needs
     assert int(done.stdout) <= n * 65536 + n * n * 8 + d * 4 + d + interpreter

@@ -122,7 +122,9 @@ def test_ties_of_krum_go_to_the_lower_index(each_isa):
 ROUGH = ("geometric_median", np.float32)  # its weights come from distances in float32
 
 
-@pytest.mark.parametrize(("rule", "dtype"), [(r, t) for r in NAMED for t in (np.float32, np.float64) if (r, t) != ROUGH])
+@pytest.mark.parametrize(
+    ("rule", "dtype"), [(r, t) for r in NAMED for t in (np.float32, np.float64) if (r, t) != ROUGH]
+)
 def test_same_bits_on_every_instruction_set_and_with_any_workers(on_all_isas, rule, dtype):
     X = draw(17, 40000, dtype) + np.float32(3)
     call = aggregate.get(rule, **NAMED[rule])
