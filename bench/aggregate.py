@@ -1,9 +1,9 @@
 """Robust aggregation of n updates of d parameters: fastkd and its peers.
 
 Peers get their inputs in the layout they like, made before the clock starts. Every result is compared with a float64
-oracle, where a peer's definition is another one as a note ("own definition, off by"); Krum also in how often it chooses
-another client than the oracle when updates lie close together far from 0. "share of roofline" is the least time that the
-machine needs (bench/roofline.py) over the time taken.
+oracle (as a note, "own definition, off by", where a peer's rule is another one); Krum also in how often it chooses
+another client than the oracle when updates lie close together far from 0. "share of roofline" is the least time that
+the machine needs (bench/roofline.py) over the time taken.
 Run: ``python -m bench.aggregate --json PATH [--quick]``.
 """
 

@@ -1,7 +1,7 @@
-"""The least time that a piece of work can take on this machine: its bytes over the bandwidth, its operations over the peak.
+"""The least time that work can take on this machine: its bytes over the bandwidth, its operations over the peak.
 
-Bandwidth is that of one thread reading an array much larger than the caches; the peak that of a float32 matrix product, of
-which a fused multiply-add is two operations. Another vector operation (subtract, minimum, maximum) takes its slot: two, too.
+Bandwidth is that of one thread reading an array much larger than the caches; the peak that of a matrix product, where a
+fused multiply-add is two operations. Another vector operation (subtract, minimum, maximum) takes its slot: two, too.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def test_torch_takes_the_lower_middle_of_an_even_number(X):
 
 
 def test_byzfl_krum_counts_one_more_neighbor(byzfl, X):
-    """Theirs averages n - f - 1 distances to others: ours with one client fewer that may lie. Multi-Krum keeps n - f."""
+    """Theirs averages n - f - 1 distances to others, ours of one client fewer that may lie; Multi-Krum keeps n - f."""
     np.testing.assert_array_equal(aggregate.krum(X, F), byzfl.Krum(F + 1)(X))
     scores = aggregate.krum_scores(X, F - 1)
     np.testing.assert_array_equal(byzfl.Krum(F)(X), X[np.argmin(scores)])
