@@ -202,7 +202,8 @@ def case(
     for r in sorted(records, key=lambda r: r.get("seconds", 0.0)):
         errors = "  ".join(f"{k} {v:.1e}" for k, v in r.get("errors", {}).items())
         tail = "  ".join(f"{k} {v:.0f} ns" for k, v in r.get("latency_ns", {}).items() if k != "calls")
-        print(f"  {r['name']:<34}{format_seconds(r.get('seconds', 0.0)):>10}  {errors}  {tail}")
+        notes = "  ".join(f"{k} {v:.2g}" for k, v in r.get("notes", {}).items())
+        print(f"  {r['name']:<34}{format_seconds(r.get('seconds', 0.0)):>10}  {errors}  {tail}  {notes}".rstrip())
     return {"table": table, "row": row, "compare": compare, "contenders": records}
 
 

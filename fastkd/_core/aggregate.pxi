@@ -91,3 +91,64 @@ cdef class Rows:
                 T.f32.combine(<const float **>self.table.data, self.n, w, c0, c1, <float *>to)
             else:
                 T.f64.combine(<const double **>self.table.data, self.n, w, c0, c1, <double *>to)
+
+
+def alike(rows):
+    """Whether a list or tuple holds plain vectors of one type, float32 or float64, and one length."""
+    cdef int dtype
+    if not (type(rows) is list or type(rows) is tuple) or len(rows) == 0 or not isinstance(rows[0], cnp.ndarray):
+        return False
+    dtype = cnp.PyArray_TYPE(<cnp.ndarray>rows[0])
+    if (dtype != cnp.NPY_FLOAT and dtype != cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(<cnp.ndarray>rows[0]) == 0:
+        return False
+    for row in rows:
+        if (not is_plain(row, dtype) or cnp.PyArray_NDIM(<cnp.ndarray>row) != 1
+                or cnp.PyArray_SIZE(<cnp.ndarray>row) != cnp.PyArray_SIZE(<cnp.ndarray>rows[0])):
+            return False
+    return True
+
+
+def mirror(cnp.ndarray D not None):
+    """Copies what is above the diagonal of a float64 matrix below it; returns the largest entry there, inf for a NaN."""
+    cdef int64_t n = cnp.PyArray_DIMS(D)[0], i, j
+    cdef double *x = <double *>cnp.PyArray_DATA(D)
+    cdef double top = 0
+    if not is_plain(D, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(D) != n * n:
+        raise ValueError("D must be a float64 array (n, n)")
+    for i in range(n):
+        for j in range(i + 1, n):
+            x[j * n + i] = x[i * n + j]
+            if not x[i * n + j] <= top:
+                top = x[i * n + j] if x[i * n + j] > top else INFINITY
+    return top
+
+
+def krum_choice(cnp.ndarray D not None, int64_t neighbors, double slack, double tiny):
+    """(Krum scores, the lowest one's position or -1 where errors of slack * score + tiny leave it open). D is symmetric, n <= 64."""
+    cdef int64_t n = cnp.PyArray_DIMS(D)[0], i, j, k, best = 0
+    cdef const double *x = <const double *>cnp.PyArray_DATA(D)
+    cdef double row[64]
+    cdef double v, sum
+    if not is_plain(D, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(D) != n * n or n > 64 or not 0 <= neighbors < n:
+        raise ValueError("D must be a float64 array (n, n), n <= 64, with fewer neighbors than rows")
+    cdef cnp.npy_intp length = n
+    cdef cnp.ndarray scores = <cnp.ndarray>cnp.PyArray_EMPTY(1, &length, cnp.NPY_DOUBLE, 0)
+    cdef double *s = <double *>cnp.PyArray_DATA(scores)
+    for i in range(n):
+        for j in range(n):  # sorted as they come: faster than any other way for so few
+            v = x[i * n + j]
+            k = j
+            while k > 0 and row[k - 1] > v:
+                row[k] = row[k - 1]
+                k -= 1
+            row[k] = v
+        sum = 0
+        for j in range(neighbors + 1):  # the 0 of a row to itself adds nothing
+            sum += row[j]
+        s[i] = sum
+        if sum < s[best]:
+            best = i
+    k = 0
+    for i in range(n):
+        k += s[i] - (slack * s[i] + tiny) <= s[best] + (slack * s[best] + tiny)
+    return scores, best if k == 1 else -1

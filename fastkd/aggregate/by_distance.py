@@ -76,6 +76,9 @@ def krum_scores(updates: Any, f: int, *, workers: int = 1) -> np.ndarray:
 def krum(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
     """The update with the smallest Krum score (Blanchard et al. 2017); ties go to the lower index; n >= 2f + 3.
 
+    The score is the paper's, a sum of n - f - 2 squared distances, as in Flower; byzfl takes n - f - 1, so that its
+    Krum(f + 1) chooses as this does with f.
+
     Parameters
     ----------
     updates, workers, out, return_info
@@ -105,6 +108,9 @@ def multi_krum(
     updates: Any, f: int, m: int | None = None, *, workers: int = 1, out: Any = None, return_info: bool = False
 ) -> Any:
     """Mean of the m updates with the smallest Krum scores (Blanchard et al. 2017); n >= 2f + 3.
+
+    All chosen count alike. Flower weighs them by the number of examples that clients claim; byzfl's MultiKrum keeps
+    n - f and sums n - f - 1 distances.
 
     Parameters
     ----------
@@ -136,6 +142,7 @@ def bulyan(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
 
     Krum chooses n - 2f updates one after the other, each time among those that are left (with their number less f and 2
     as its neighbors, at least 1); then each coordinate is the mean of the n - 4f chosen values nearest to their median.
+    So does Flower; other libraries differ in what they select.
     Parameters, result and errors are those of `krum`.
 
     Examples

@@ -17,7 +17,7 @@ Flat = list[np.ndarray]  # a result, one flat array a layer
 
 
 def as_count(value: Any, name: str, low: int = 0) -> int:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+    if type(value) is not int and (not isinstance(value, numbers.Integral) or isinstance(value, bool)):
         raise TypeError(f"{name} must be an integer; got {value!r}")
     if value < low:
         raise ValueError(f"{name} must be >= {low}; got {value}")
@@ -114,20 +114,30 @@ def sq_distances(u: Updates, workers: int, *, rough: bool = False, rows: int | N
 
     Rough distances of float32 updates are summed in float32, see csrc/distances.inc.h.
     """
-    out = np.zeros((u.n, u.n))
+    return sq_distances_and_largest(u, workers, rough, rows)[0]
+
+
+def sq_distances_and_largest(
+    u: Updates, workers: int, rough: bool, rows: int | None = None
+) -> tuple[np.ndarray, float]:
+    """The same and the largest of them, inf if one is NaN."""
+    n = u.n
+    out = np.zeros((n, n))
     for table in u.layers:
-        small = u.n * u.n * table.d < 1 << 20  # over before threads have begun
+        small = n * n * table.d < 1 << 20  # over before threads have begun
+        if rows is None and (small or workers == 1):
+            table.add_sq_distances(out, 0, 1, rough)
+            continue
 
         def groups(first: int, step: int, table: _native.Rows = table) -> None:
             if rows is None:
                 table.add_sq_distances(out, first, step, rough)
             else:  # group by group: no step leads to another one
                 for group in range(first, -(-rows // 4), step):
-                    table.add_sq_distances(out, group, u.n, rough)
+                    table.add_sq_distances(out, group, n, rough)
 
-        share_groups(1 if small else min(workers, -(-u.n // 4)), groups)
-    out += out.T
-    return out
+        share_groups(1 if small else min(workers, -(-n // 4)), groups)
+    return out, _native.mirror(out)
 
 
 def distance(a: Flat, b: Flat) -> float:

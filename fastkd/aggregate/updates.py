@@ -69,10 +69,10 @@ def read(updates: Any, *, look: bool = True) -> Updates:
     TypeError
         For a client whose dtype is complex, object or text (named).
     """
-    if type(updates) is np.ndarray and updates.ndim == 2 and updates.size and _serves(updates[0]):
-        n = len(updates)
-        table = _native.Rows(list(updates))
-        everyone = Updates([table], [updates.shape[1:]], False, updates.dtype, np.arange(n), NOBODY, n)
+    rows = list(updates) if type(updates) is np.ndarray and updates.ndim == 2 else updates
+    if _native.alike(rows):  # a matrix or vectors that serve as they are: no more to check
+        rows, n = list(rows), len(rows)
+        everyone = Updates([_native.Rows(rows)], [rows[0].shape], False, rows[0].dtype, np.arange(n), NOBODY, n)
         return without_rejected(everyone) if look else everyone
     each, listed = _per_client(updates)
     first = each[0]

@@ -119,14 +119,33 @@ def test_ties_of_krum_go_to_the_lower_index(each_isa):
     assert aggregate.multi_krum(X, 0, 1, return_info=True)[1].selected.tolist() == [1]
 
 
-@pytest.mark.parametrize("rule", NAMED)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+ROUGH = ("geometric_median", np.float32)  # its weights come from distances in float32
+
+
+@pytest.mark.parametrize(
+    ("rule", "dtype"), [(r, t) for r in NAMED for t in (np.float32, np.float64) if (r, t) != ROUGH]
+)
 def test_same_bits_on_every_instruction_set_and_with_any_workers(on_all_isas, rule, dtype):
     X = draw(17, 40000, dtype) + np.float32(3)
     call = aggregate.get(rule, **NAMED[rule])
     results = on_all_isas(lambda: call(X)) + on_all_isas(lambda: call(X, workers=3))
     for result in results[1:]:
         assert result.tobytes() == results[0].tobytes()
+
+
+def test_geometric_median_of_float32_updates(on_all_isas):
+    X = draw(17, 40000, np.float32) + np.float32(3)
+    exact = aggregate.geometric_median(X.astype(np.float64))
+    least = reference.sum_of_distances(X, exact)
+    for y in on_all_isas(lambda: aggregate.geometric_median(X)):
+        np.testing.assert_allclose(y, exact, rtol=1e-6)
+        assert reference.sum_of_distances(X, y) <= least * (1 + 1e-9)
+    assert aggregate.geometric_median(X, workers=3).tobytes() == aggregate.geometric_median(X).tobytes()
+    far = X.copy()
+    far[:5] *= 1e4  # whose angles float32 would lose
+    exact = aggregate.geometric_median(far.astype(np.float64))
+    for y in on_all_isas(lambda: aggregate.geometric_median(far)):
+        np.testing.assert_allclose(y, exact, rtol=1e-6)
 
 
 def test_distances_have_the_same_bits_everywhere(on_all_isas):

@@ -1,4 +1,4 @@
-"""Which clients Krum, Multi-Krum and Bulyan choose: those of the float64 definition, also where scores nearly tie."""
+"""Which clients Krum, Multi-Krum and Bulyan choose: the definition's in float64, also where scores nearly tie."""
 
 import numpy as np
 import pytest
