@@ -1,6 +1,17 @@
-"""Distillation: a student that learns from a teacher."""
+"""Distillation: a student that learns from a teacher, or from itself."""
 
-from fastkd.distill.schedules import TemperatureSchedule
+from fastkd.distill._committee import Uncertainty, spread
+from fastkd.distill.born_again import BornAgain
+from fastkd.distill.schedules import PeriodicLabels, TemperatureSchedule
 from fastkd.distill.teacher_student import distill
+from fastkd.distill.uncertainty_head import UncertaintyStudent
 
-__all__ = ["TemperatureSchedule", "distill"]
+__all__ = [
+    "BornAgain",
+    "PeriodicLabels",
+    "TemperatureSchedule",
+    "Uncertainty",
+    "UncertaintyStudent",
+    "distill",
+    "spread",
+]

@@ -71,3 +71,39 @@ class TemperatureSchedule:
         if self.kind == "cosine":
             passed = (1.0 - math.cos(math.pi * passed)) / 2.0
         return float(self.start + (self.end - self.start) * passed)
+
+
+@dataclass(frozen=True)
+class PeriodicLabels:
+    """Weight of the teacher by generation: `kd_weight`, and `with_labels` in every `every`-th generation.
+
+    Generation after generation of learning from itself, a network's biases may grow. Labels that come back now and
+    then, with the weight 1 - `with_labels`, pull it back to the data.
+
+    Parameters
+    ----------
+    every : int
+        Generations every, 2 * every, ... get the labels back.
+    kd_weight, with_labels : float
+        Weights of the teacher in [0, 1], with_labels <= kd_weight.
+
+    Examples
+    --------
+    >>> from fastkd.distill import PeriodicLabels
+    >>> [PeriodicLabels(every=3, kd_weight=1.0, with_labels=0.3)(k) for k in range(1, 7)]
+    [1.0, 1.0, 0.3, 1.0, 1.0, 0.3]
+    """
+
+    every: int = 3
+    kd_weight: float = 0.9
+    with_labels: float = 0.3
+
+    def __post_init__(self) -> None:
+        integer("every", self.every, low=1)
+        real("kd_weight", self.kd_weight, low=0.0, high=1.0)
+        real("with_labels", self.with_labels, low=0.0, high=self.kd_weight)
+
+    def __call__(self, generation: int) -> float:
+        """Weight of the teacher in a generation; generation 0 has no teacher."""
+        integer("generation", generation, low=0)
+        return float(self.with_labels if generation and generation % self.every == 0 else self.kd_weight)

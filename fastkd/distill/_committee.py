@@ -1,0 +1,227 @@
+"""What the self-distilled classifiers share: several fitted networks over the same classes, and what they say together."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastkd.models._base import Estimator
+from fastkd.models._hyperparameters import integer
+from fastkd.models._inputs import (
+    UNLABELLED,
+    as_real_array,
+    check_labels,
+    check_names,
+    check_weights,
+    feature_names,
+    pair,
+)
+from fastkd.models._labels import encode_labels, find_classes
+from fastkd.models._signal import labelled_accuracy
+from fastkd.models.adapters import MIN_PROBABILITY
+
+
+class Uncertainty(NamedTuple):
+    """What the spread over the members of a committee says about each row; all arrays are (n,).
+
+    Attributes
+    ----------
+    variance :
+        Variance of the class probabilities over the members (divided by their number), summed over the classes; in
+        [0, 1].
+    disagreement :
+        Share of the members whose most probable class is not that of the mean; in [0, 1).
+    entropy :
+        Of the mean probabilities, in nats.
+    mutual_information :
+        Entropy of the mean less the mean entropy, in nats: the part of the entropy that comes from disagreement
+        (Houlsby et al. 2011).
+    """
+
+    variance: np.ndarray
+    disagreement: np.ndarray
+    entropy: np.ndarray
+    mutual_information: np.ndarray
+
+
+def spread(probas: Any) -> Uncertainty:
+    """`Uncertainty` of each row from the probabilities of several models, (models, n, classes).
+
+    Examples
+    --------
+    >>> from fastkd.distill import spread
+    >>> u = spread([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]])
+    >>> u.variance.tolist(), u.disagreement.tolist()
+    ([0.5, 0.0], [0.5, 0.0])
+    """
+    p = np.asarray(probas, np.float64)
+    if p.ndim != 3 or 0 in p.shape:
+        raise ValueError(f"probas must have shape (models, rows, classes), none of them 0; got {p.shape}")
+    mean = p.mean(axis=0)
+    entropy = _entropy(mean)
+    return Uncertainty(
+        variance=((p - mean) ** 2).mean(axis=0).sum(axis=1),
+        disagreement=(p.argmax(axis=2) != mean.argmax(axis=1)).mean(axis=0),
+        entropy=entropy,
+        mutual_information=np.maximum(entropy - _entropy(p).mean(axis=0), 0.0),
+    )
+
+
+def _entropy(p: np.ndarray) -> np.ndarray:
+    return -(p * np.log(np.where(p > 0.0, p, 1.0))).sum(axis=-1)
+
+
+class Committee(Estimator):
+    """Base of the self-distilled classifiers: checked rows, members, predictions of one member or of their mean."""
+
+    _estimator_type = "classifier"
+    model: Any
+    classes_: np.ndarray
+
+    # -- hyper-parameters: those of the model are reached as model__name, as in scikit-learn ----------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Hyper-parameters by name; `deep` adds those of the model as model__name."""
+        params = super().get_params()
+        if deep and hasattr(self.model, "get_params"):
+            params |= {f"model__{name}": value for name, value in self.model.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any):
+        """Set hyper-parameters by name, those of the model as model__name; returns self."""
+        nested = {name[7:]: params.pop(name) for name in list(params) if name.startswith("model__")}
+        super().set_params(**params)
+        if nested:
+            self.model.set_params(**nested)
+        return self
+
+    def _fresh_model(self, **params: Any) -> Any:
+        """An unfitted copy of `model` with other hyper-parameters."""
+        own = self.model.get_params(deep=False)
+        return type(self.model)(**{**own, **{name: value for name, value in params.items() if name in own}})
+
+    def _check_model(self, *needed: str) -> None:
+        params = self.model.get_params(deep=False) if hasattr(self.model, "get_params") else {}
+        if isinstance(self.model, type) or not {"temperature", "kd_weight", "random_state", *needed} <= set(params):
+            raise TypeError(
+                "model must be an unfitted classifier of fastkd.models such as MLPClassifier(); got "
+                f"{self.model!r}"
+            )
+
+    # -- data -----------------------------------------------------------------------------------------------------------
+
+    def _read(self, X: Any, y: Any, sample_weight: Any, classes: Any):
+        """(rows, labels as given, codes, weights, classes), checked."""
+        rows = as_real_array(X, "X")
+        if rows.ndim < 2 or len(rows) == 0:
+            raise ValueError(
+                f"Expected a 2D array X of shape (rows, features), at least one row; got {rows.ndim}D array of shape "
+                f"{rows.shape}, which has {len(rows) if rows.ndim else 0} sample(s). Reshape your data with "
+                "X.reshape(1, -1) if it is one row"
+            )
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        values = check_labels(y, len(rows))
+        found = find_classes(values, None, classes)
+        codes = encode_labels(values, found)
+        present = len(np.unique(codes[codes != UNLABELLED]))
+        if present < 2:
+            raise ValueError(f"self-distillation needs labels of at least two classes; y shows {present} class(es)")
+        return rows, values, codes, check_weights(sample_weight, len(rows)), found
+
+    def _read_eval_set(self, eval_set: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, codes) of the labelled rows of a validation part; `self.classes_` must be known."""
+        X_val, y_val = pair(eval_set)
+        held = as_real_array(X_val, "X of eval_set")
+        if held.ndim != rows.ndim or held.shape[1:] != rows.shape[1:]:
+            raise ValueError(f"X of eval_set must have rows of shape {rows.shape[1:]}, as X; got {held.shape}")
+        if len(held) == 0:
+            raise ValueError("the validation part is empty: eval_set has no rows; pass eval_set=None to hold rows out")
+        codes = encode_labels(check_labels(y_val, len(held)), self.classes_)
+        known = codes != UNLABELLED
+        if not known.any():
+            raise ValueError("the validation part has no labelled row")
+        return held[known], codes[known]
+
+    def _adopt_shape(self, X: Any, rows: np.ndarray) -> None:
+        self.n_features_in_ = int(rows.shape[-1])
+        names = feature_names(X)
+        if names is not None:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        if self._scaler is not None and len(self._scaler.mean_) != self.n_features_in_:
+            self._scaler = None  # it belonged to other features
+
+    def _rows(self, X: Any) -> np.ndarray:
+        """Rows to predict, scaled if there is a scaler; the members check the rest."""
+        self._check_fitted()
+        check_names(feature_names(X), getattr(self, "feature_names_in_", None))
+        rows = as_real_array(X, "X")
+        if rows.ndim > 1 and rows.shape[-1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {rows.shape[-1]} features, but {type(self).__name__} is expecting {self.n_features_in_} "
+                "features as input"
+            )
+        return rows if self._scaler is None else self._scaler.transform(rows)
+
+    # -- predictions ----------------------------------------------------------------------------------------------------
+
+    def _members(self) -> list[Any]:
+        raise NotImplementedError
+
+    def _chosen(self) -> Any:
+        """The member that predicts; None for the mean of all."""
+        raise NotImplementedError
+
+    def _member(self, index: int | str | None) -> Any:
+        """A member by number, None for the mean of all; "" stands for the one that predicts by default."""
+        if index == "":
+            return self._chosen()
+        if index is None:
+            return None
+        members = self._members()
+        integer("the number of a member", index, low=0)
+        if int(index) >= len(members):
+            raise ValueError(f"there are members 0 .. {len(members) - 1}; got {index}")
+        return members[int(index)]
+
+    def member_probas(self, X: Any) -> np.ndarray:
+        """Class probabilities of every member, (members, n, n_classes)."""
+        rows = self._rows(X)
+        return np.stack([member.predict_proba(rows) for member in self._members()])
+
+    def ensemble_proba(self, X: Any) -> np.ndarray:
+        """Mean of the members' class probabilities, (n, n_classes)."""
+        return self.member_probas(X).mean(axis=0)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities, (n, n_classes): of the member or the mean that `predict_with` names."""
+        self._check_fitted()
+        member = self._chosen()
+        return self.ensemble_proba(X) if member is None else member.predict_proba(self._rows(X))
+
+    def predict_logits(self, X: Any) -> np.ndarray:
+        """Logits, (n, n_classes); of a mean of members the logarithm of its probabilities."""
+        self._check_fitted()
+        member = self._chosen()
+        if member is None:
+            return np.log(np.maximum(self.ensemble_proba(X), MIN_PROBABILITY))
+        return member.predict_logits(self._rows(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable label of each row, (n,); the lowest of equals."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy over the labelled rows."""
+        return labelled_accuracy(self.predict(X), y, self.classes_, sample_weight)
+
+    def uncertainty(self, X: Any) -> Uncertainty:
+        """Spread of the members' predictions, row by row, for any rows; see `Uncertainty`.
+
+        It takes the prediction of every member. The members are trained on the same rows, each from the one before, so
+        their errors go together: the variance ranks rows at best and is no calibrated probability of an error.
+        Compare it on rows held out (`fastkd.evaluation.selective_curve`, `reliability`) before relying on it.
+        """
+        return spread(self.member_probas(X))
