@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastkd.models._base import Estimator
-from fastkd.models._hyperparameters import integer
 from fastkd.models._inputs import (
     UNLABELLED,
     as_real_array,
@@ -126,7 +125,11 @@ class Committee(Estimator):
         present = len(np.unique(codes[codes != UNLABELLED]))
         if present < 2:
             raise ValueError(f"self-distillation needs labels of at least two classes; y shows {present} class(es)")
-        return rows, values, codes, check_weights(sample_weight, len(rows)), found
+        weights = check_weights(sample_weight, len(rows))
+        if weights is not None and not weights.all():  # rows of weight 0 are as good as absent, for the teacher too
+            kept = weights > 0.0
+            rows, values, codes, weights = rows[kept], values[kept], codes[kept], weights[kept]
+        return rows, values, codes, weights, found
 
     def _read_eval_set(self, eval_set: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(rows, codes) of the labelled rows of a validation part; `self.classes_` must be known."""
@@ -172,18 +175,6 @@ class Committee(Estimator):
     def _chosen(self) -> Any:
         """The member that predicts; None for the mean of all."""
         raise NotImplementedError
-
-    def _member(self, index: int | str | None) -> Any:
-        """A member by number, None for the mean of all; "" stands for the one that predicts by default."""
-        if index == "":
-            return self._chosen()
-        if index is None:
-            return None
-        members = self._members()
-        integer("the number of a member", index, low=0)
-        if int(index) >= len(members):
-            raise ValueError(f"there are members 0 .. {len(members) - 1}; got {index}")
-        return members[int(index)]
 
     def member_probas(self, X: Any) -> np.ndarray:
         """Class probabilities of every member, (members, n, n_classes)."""

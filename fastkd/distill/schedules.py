@@ -107,3 +107,28 @@ class PeriodicLabels:
         """Weight of the teacher in a generation; generation 0 has no teacher."""
         integer("generation", generation, low=0)
         return float(self.with_labels if generation and generation % self.every == 0 else self.kd_weight)
+
+
+@dataclass(frozen=True)
+class CosineCycles:
+    """Factor on the learning rate that falls from 1 to nearly 0 in every cycle of `epochs` epochs, then starts anew.
+
+    (1 + cos(pi * t / epochs)) / 2 at epoch t of a cycle (Loshchilov and Hutter 2017, warm restarts). For `lr_schedule`
+    of the models.
+
+    Examples
+    --------
+    >>> from fastkd.distill import CosineCycles
+    >>> [round(CosineCycles(4)(epoch), 3) for epoch in range(5)]
+    [1.0, 0.854, 0.5, 0.146, 1.0]
+    """
+
+    epochs: int
+
+    def __post_init__(self) -> None:
+        integer("epochs", self.epochs, low=1)
+
+    def __call__(self, epoch: int) -> float:
+        """Factor of an epoch, counted from 0."""
+        integer("epoch", epoch, low=0)
+        return 0.5 * (1.0 + math.cos(math.pi * (epoch % self.epochs) / self.epochs))
