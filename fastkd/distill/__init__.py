@@ -2,12 +2,14 @@
 
 from fastkd.distill._committee import Uncertainty, spread
 from fastkd.distill.born_again import BornAgain
+from fastkd.distill.own_teacher import BeYourOwnTeacher
 from fastkd.distill.schedules import CosineCycles, PeriodicLabels, TemperatureSchedule
 from fastkd.distill.snapshots import SnapshotDistillation
 from fastkd.distill.teacher_student import distill
 from fastkd.distill.uncertainty_head import UncertaintyStudent
 
 __all__ = [
+    "BeYourOwnTeacher",
     "BornAgain",
     "CosineCycles",
     "PeriodicLabels",

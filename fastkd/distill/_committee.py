@@ -1,4 +1,4 @@
-"""What the self-distilled classifiers share: several fitted networks over the same classes, and what they say together."""
+"""What the self-distilled classifiers share: fitted networks over the same classes, and what they say together."""
 
 from typing import Any, NamedTuple
 
@@ -76,7 +76,7 @@ class Committee(Estimator):
     model: Any
     classes_: np.ndarray
 
-    # -- hyper-parameters: those of the model are reached as model__name, as in scikit-learn ----------------------------
+    # -- hyper-parameters: those of the model are reached as model__name, as in scikit-learn ---------------------------
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Hyper-parameters by name; `deep` adds those of the model as model__name."""
@@ -102,11 +102,10 @@ class Committee(Estimator):
         params = self.model.get_params(deep=False) if hasattr(self.model, "get_params") else {}
         if isinstance(self.model, type) or not {"temperature", "kd_weight", "random_state", *needed} <= set(params):
             raise TypeError(
-                "model must be an unfitted classifier of fastkd.models such as MLPClassifier(); got "
-                f"{self.model!r}"
+                f"model must be an unfitted classifier of fastkd.models such as MLPClassifier(); got {self.model!r}"
             )
 
-    # -- data -----------------------------------------------------------------------------------------------------------
+    # -- data ----------------------------------------------------------------------------------------------------------
 
     def _read(self, X: Any, y: Any, sample_weight: Any, classes: Any):
         """(rows, labels as given, codes, weights, classes), checked."""
@@ -167,7 +166,7 @@ class Committee(Estimator):
             )
         return rows if self._scaler is None else self._scaler.transform(rows)
 
-    # -- predictions ----------------------------------------------------------------------------------------------------
+    # -- predictions ---------------------------------------------------------------------------------------------------
 
     def _members(self) -> list[Any]:
         raise NotImplementedError

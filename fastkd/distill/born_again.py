@@ -175,7 +175,9 @@ class BornAgain(Committee):
             if not callable(value) and np.ndim(value) == 0 and value is not None:
                 real(name, value, low=0.0, high=1.0 if name == "kd_weight" else np.inf, low_open=name != "kd_weight")
             elif np.ndim(value) and len(value) < self.generations:
-                raise ValueError(f"{name} has {len(value)} values; expected one for each of {self.generations} generations")
+                raise ValueError(
+                    f"{name} has {len(value)} values; expected one for each of {self.generations} generations"
+                )
         if self.callback is not None and not callable(self.callback):
             raise TypeError(f"callback must be callable or None; got {self.callback!r}")
 
@@ -258,7 +260,7 @@ class BornAgain(Committee):
             text += f"  val_accuracy {line.history['val_accuracy'][k]:.4f}  val_loss {line.history['val_loss'][k]:.4f}"
         return text
 
-    # -- members --------------------------------------------------------------------------------------------------------
+    # -- members -------------------------------------------------------------------------------------------------------
 
     @property
     def best_model_(self) -> Any:

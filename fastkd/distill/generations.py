@@ -34,7 +34,15 @@ class Lineage:
     history: dict[str, list[Any]] = field(
         default_factory=lambda: {
             name: []
-            for name in ("temperature", "kd_weight", "learning_rate", "accuracy", "agreement", "val_accuracy", "val_loss")
+            for name in (
+                "temperature",
+                "kd_weight",
+                "learning_rate",
+                "accuracy",
+                "agreement",
+                "val_accuracy",
+                "val_loss",
+            )
         }
     )
     best: int = 0

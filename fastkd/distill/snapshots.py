@@ -108,7 +108,7 @@ class SnapshotDistillation(Committee):
             ends = [int(e) for e in self.snapshot_epochs]
             if not ends or ends[0] < 1 or ends[-1] >= epochs or any(a >= b for a, b in pairwise(ends)):
                 raise ValueError(
-                    f"snapshot_epochs must ascend within 1 .. {epochs - 1}, the epochs of the model less one; got {ends}"
+                    f"snapshot_epochs must ascend within 1 .. {epochs - 1}, less than the model's epochs; got {ends}"
                 )
             return [*ends, epochs]
         parts = self.snapshots + (self.way == "average")
@@ -190,7 +190,7 @@ class SnapshotDistillation(Committee):
         if self.verbose:
             print(line, flush=True)
 
-    # -- members --------------------------------------------------------------------------------------------------------
+    # -- members -------------------------------------------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         return bool(getattr(self, "snapshots_", None))
