@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastkd.evaluation.calibration import fit_temperature
+from fastkd.losses import softmax
 from fastkd.models._base import Estimator
 from fastkd.models._inputs import (
     UNLABELLED,
@@ -75,6 +77,7 @@ class Committee(Estimator):
     _estimator_type = "classifier"
     model: Any
     classes_: np.ndarray
+    calibration_temperature_ = 1.0
 
     # -- hyper-parameters: those of the model are reached as model__name, as in scikit-learn ---------------------------
 
@@ -146,6 +149,7 @@ class Committee(Estimator):
 
     def _adopt_shape(self, X: Any, rows: np.ndarray) -> None:
         self.n_features_in_ = int(rows.shape[-1])
+        self.calibration_temperature_ = 1.0
         names = feature_names(X)
         if names is not None:
             self.feature_names_in_ = names
@@ -187,16 +191,32 @@ class Committee(Estimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Class probabilities, (n, n_classes): of the member or the mean that `predict_with` names."""
         self._check_fitted()
+        if self.calibration_temperature_ != 1.0:
+            return softmax(self.predict_logits(X), self.calibration_temperature_)
         member = self._chosen()
         return self.ensemble_proba(X) if member is None else member.predict_proba(self._rows(X))
 
     def predict_logits(self, X: Any) -> np.ndarray:
-        """Logits, (n, n_classes); of a mean of members the logarithm of its probabilities."""
+        """Logits, (n, n_classes), never calibrated; of a mean of members the logarithm of its probabilities."""
         self._check_fitted()
         member = self._chosen()
         if member is None:
             return np.log(np.maximum(self.ensemble_proba(X), MIN_PROBABILITY))
         return member.predict_logits(self._rows(X))
+
+    def calibrate(self, X: Any, y: Any):
+        """Set `calibration_temperature_` by temperature scaling (Guo et al. 2017); returns self.
+
+        X, y must be rows that took no part in training, best nor in picking a generation. `predict_proba` then divides
+        the logits by it, which makes probabilities honest on rows like these and changes no answer. `fit` sets it
+        back to 1; so do it again after changing `predict_with`.
+        """
+        codes = encode_labels(check_labels(y, len(X)), self.classes_)
+        known = codes != UNLABELLED
+        if not known.any():
+            raise ValueError("calibration needs labelled rows; y has none")
+        self.calibration_temperature_ = fit_temperature(self.predict_logits(X)[known], codes[known])
+        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label of each row, (n,); the lowest of equals."""

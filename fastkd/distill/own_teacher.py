@@ -19,7 +19,7 @@ from fastkd.models._hyperparameters import (
     real,
 )
 from fastkd.models._inputs import check_rows
-from fastkd.models._network import MLP, mlp_kernel, new_optimizer
+from fastkd.models._network import mlp_kernel, new_optimizer
 from fastkd.models._signal import Signal, classification_scores
 from fastkd.models._training import Plan, Run, best_of
 from fastkd.models.classifier import MLPClassifier
@@ -234,7 +234,7 @@ class BeYourOwnTeacher(Committee):
         outputs = kernel.forward(parameters[: kernel.n_parameters], rows)
         return classification_scores(outputs, Signal(len(rows), rows.dtype, labels=codes), 1.0)
 
-    def _networks(self, sizes: tuple[int, ...], parameters: np.ndarray) -> list[MLP]:
+    def _networks(self, sizes: tuple[int, ...], parameters: np.ndarray) -> list[MLPClassifier]:
         """Each exit as a classifier of its own."""
         ends = np.cumsum([(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)])
         at, found = ends[-1], []

@@ -134,9 +134,9 @@ class SnapshotDistillation(Committee):
         self._check()
         rows, values, codes, weights, self.classes_ = self._read(X, y, sample_weight, classes)
         validation = None if eval_set is None else self._read_eval_set(eval_set, rows)
-        self.snapshots_ = []
+        self.snapshots_: list[Any] = []
         self.best_snapshot_ = 0
-        self.history_ = {"loss": [], "epoch": [], "val_accuracy": [], "val_loss": []}
+        self.history_: dict[str, list[Any]] = {"loss": [], "epoch": [], "val_accuracy": [], "val_loss": []}
         model = self._fresh_model(
             kd_weight=self.kd_weight,
             random_state=int(as_rng(self.random_state).integers(2**63)),

@@ -7,7 +7,8 @@ import numpy as np
 
 from fastkd.distill._committee import spread
 from fastkd.losses import softmax
-from fastkd.models._network import MLP, mlp_kernel
+from fastkd.models._network import mlp_kernel
+from fastkd.models.classifier import MLPClassifier
 
 FLOOR = 1e-12  # variances below it are taken for it: their logarithm is what the head learns
 
@@ -32,7 +33,9 @@ class UncertaintyStudent:
         self.correlation_ = correlation
 
     @classmethod
-    def of(cls, model: MLP, rows: Any, *, spread_of: Sequence[Any], ridge: float = 1e-3) -> "UncertaintyStudent":
+    def of(
+        cls, model: MLPClassifier, rows: Any, *, spread_of: Sequence[Any], ridge: float = 1e-3
+    ) -> "UncertaintyStudent":
         """The student that predicts the variance over `spread_of` as well.
 
         Parameters
@@ -44,7 +47,7 @@ class UncertaintyStudent:
         ridge : float
             Weight of the squared coefficients, relative to the features' mean square.
         """
-        if not isinstance(model, MLP):
+        if not isinstance(model, MLPClassifier):
             raise TypeError(f"the uncertainty head needs an MLPClassifier; got {type(model).__name__}")
         variance = spread([member.predict_proba(rows) for member in spread_of]).variance
         target = np.log(np.maximum(variance, FLOOR))
@@ -77,7 +80,7 @@ class UncertaintyStudent:
         return self.predict_both(X)[1]
 
 
-def _last_hidden(model: MLP, rows: Any) -> np.ndarray:
+def _last_hidden(model: MLPClassifier, rows: Any) -> np.ndarray:
     """Activations of the last hidden layer, (n, width), float64; without hidden layers the rows themselves."""
     kernel = model._kernel
     rows = np.ascontiguousarray(rows, kernel.dtype)
@@ -91,7 +94,7 @@ def _last_hidden(model: MLP, rows: Any) -> np.ndarray:
     return reader.forward(parameters, rows).astype(np.float64)
 
 
-def _widened(model: MLP, weights: np.ndarray, bias: float) -> tuple[Any, np.ndarray]:
+def _widened(model: MLPClassifier, weights: np.ndarray, bias: float) -> tuple[Any, np.ndarray]:
     """The model's kernel and parameters with one more output."""
     kernel = model._kernel
     sizes = tuple(kernel.sizes)

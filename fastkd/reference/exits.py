@@ -15,7 +15,9 @@ from fastkd.reference.networks import mlp_forward_pass, mlp_layers, mlp_output_l
 def exits_heads(params, sizes, hints):
     """(parameters of the perceptron, heads [(W, b), ...], adapters [(W, b), ...]) as views."""
     at = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
-    trunk, heads, adapters = params[:at], [], []
+    trunk = params[:at]
+    heads: list[tuple] = []
+    adapters: list[tuple] = []
     for n in sizes[1:-2]:
         for found, width in ((heads, sizes[-1]), (adapters, sizes[-2]))[: 1 + hints]:
             found += mlp_layers(params[at : at + (n + 1) * width], (n, width))
