@@ -30,7 +30,7 @@ class Uncertainty(NamedTuple):
         Variance of the class probabilities over the members (divided by their number), summed over the classes; in
         [0, 1].
     disagreement :
-        Share of the members whose most probable class is not that of the mean; in [0, 1).
+        Share of the members whose most probable class is not that of the mean; in [0, 1].
     entropy :
         Of the mean probabilities, in nats.
     mutual_information :
@@ -102,8 +102,9 @@ class Committee(Estimator):
         return type(self.model)(**{**own, **{name: value for name, value in params.items() if name in own}})
 
     def _check_model(self, *needed: str) -> None:
-        params = self.model.get_params(deep=False) if hasattr(self.model, "get_params") else {}
-        if isinstance(self.model, type) or not {"temperature", "kd_weight", "random_state", *needed} <= set(params):
+        usable = hasattr(self.model, "get_params") and not isinstance(self.model, type)
+        params = self.model.get_params(deep=False) if usable else {}
+        if not {"temperature", "kd_weight", "random_state", *needed} <= set(params):
             raise TypeError(
                 f"model must be an unfitted classifier of fastkd.models such as MLPClassifier(); got {self.model!r}"
             )

@@ -235,7 +235,8 @@ def test_parameters_of_the_model_are_reached_and_clones_are_fresh(blobs):
     assert ban.get_params()["model__hidden"] == (8,)
     assert "model__hidden" not in ban.get_params(deep=False)
     ban.set_params(model__epochs=2, generations=3)
-    assert ban.model.epochs == 2 and ban.generations == 3
+    assert ban.model.epochs == 2
+    assert ban.generations == 3
     ban.fit(X, y)
     assert not ban.model.__sklearn_is_fitted__()
     again = pickle.loads(pickle.dumps(ban))
