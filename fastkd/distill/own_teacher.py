@@ -79,6 +79,9 @@ class BeYourOwnTeacher(Committee):
     last term and leaves out the shallowest layer there. Here the loss of a row does not depend on its batch, and the
     soft term is weighed as everywhere in this library.
 
+    Pupils and teacher share layers, so pupils can come closer to the teacher by making it say less: with `kd_weight`
+    near 1 and equal exit weights all exits may end at the class shares. Small `exit_weights` of the pupils prevent it.
+
     References
     ----------
     Zhang, Song, Gao, Chen, Bao and Ma, Be Your Own Teacher: Improve the Performance of Convolutional Neural Networks

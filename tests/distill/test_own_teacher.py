@@ -89,7 +89,10 @@ def test_sure_rows_leave_early(blobs):
 @pytest.mark.parametrize("direction", ["deepest", "shallow"])
 def test_pupils_learn_without_labels(blobs, direction):
     X, y, X_new, y_new = blobs
-    net = BeYourOwnTeacher(small(epochs=40), direction=direction, kd_weight=1.0, feature_weight=0.0, random_state=0)
+    weights = (0.1, 0.1, 1.0) if direction == "deepest" else (1.0, 1.0, 0.1)
+    net = BeYourOwnTeacher(
+        small(epochs=40), direction=direction, kd_weight=1.0, feature_weight=0.0, exit_weights=weights, random_state=0
+    )
     net.fit(X, y)
     best = MLPClassifier((9, 7, 8), learning_rate=0.01, epochs=40, random_state=0).fit(X, y).score(X_new, y_new)
     pupils = net.exits_[:-1] if direction == "deepest" else net.exits_[-1:]
