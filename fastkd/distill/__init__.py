@@ -2,6 +2,7 @@
 
 from fastkd.distill._committee import Uncertainty, spread
 from fastkd.distill.born_again import BornAgain
+from fastkd.distill.comparison import GenerationReport, compare_generations
 from fastkd.distill.own_teacher import BeYourOwnTeacher
 from fastkd.distill.schedules import CosineCycles, PeriodicLabels, TemperatureSchedule
 from fastkd.distill.snapshots import SnapshotDistillation
@@ -12,11 +13,13 @@ __all__ = [
     "BeYourOwnTeacher",
     "BornAgain",
     "CosineCycles",
+    "GenerationReport",
     "PeriodicLabels",
     "SnapshotDistillation",
     "TemperatureSchedule",
     "Uncertainty",
     "UncertaintyStudent",
+    "compare_generations",
     "distill",
     "spread",
 ]
