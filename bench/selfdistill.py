@@ -30,6 +30,11 @@ from fastkd.models import MLPClassifier
 
 GENERATIONS = 5
 FALLING = TemperatureSchedule("exponential", start=4.0, end=1.0, decay=0.7)
+PLAIN: dict[str, dict[str, Any]] = {  # what regularizes without any teacher
+    "label smoothing 0.1": {"label_smoothing": 0.1},
+    "early stopping": {"early_stopping": True, "patience": 5},
+    "l2 = 0.01": {"l2": 0.01},
+}
 BORN_AGAIN: dict[str, dict[str, Any]] = {
     "BAN+L (defaults)": {},
     "BAN+L, T = 1 (paper)": {"temperature": 1.0, "kd_weight": 0.5},
@@ -111,21 +116,25 @@ def bitcoin(folder: Path) -> Callable[[int], Task]:
 def methods(task: Task, model: MLPClassifier, seed: int) -> Iterator[tuple[str, float, np.ndarray, dict[str, Any]]]:
     """(name, seconds, test probabilities, further figures) of every method; networks are as many as generations."""
     (X, y), validation, (X_test, y_test) = task.train, task.validation, task.test
+    classes = np.unique(np.concatenate([y, validation[1], y_test]))
 
     def fresh(k: int, **params: Any) -> np.ndarray:
         state = np.random.default_rng([seed, k])
         network = MLPClassifier(**{**model.get_params(), **params, "random_state": state})
-        return network.fit(X, y, classes=np.unique(np.concatenate([y, validation[1], y_test]))).predict_proba(X_test)
+        held_out = validation if network.early_stopping else None
+        return network.fit(X, y, eval_set=held_out, classes=classes).predict_proba(X_test)
 
     begin = time.perf_counter()
     networks = [fresh(k) for k in range(GENERATIONS)]
     spent = (time.perf_counter() - begin) / GENERATIONS
     yield "one training", spent, networks[0], {}
     yield f"{GENERATIONS} independent networks", GENERATIONS * spent, np.mean(networks, axis=0), {}
-    yield "one training, label smoothing 0.1", spent, fresh(0, label_smoothing=0.1), {}
-    smoothed = [fresh(k, label_smoothing=0.1) for k in range(GENERATIONS)]
-    yield f"{GENERATIONS} independent, label smoothing 0.1", GENERATIONS * spent, np.mean(smoothed, axis=0), {}
-    classes = np.unique(np.concatenate([y, validation[1], y_test]))
+    for name, params in PLAIN.items():
+        begin = time.perf_counter()
+        networks = [fresh(k, **params) for k in range(GENERATIONS)]
+        spent = (time.perf_counter() - begin) / GENERATIONS
+        yield f"one training, {name}", spent, networks[0], {}
+        yield f"{GENERATIONS} independent, {name}", GENERATIONS * spent, np.mean(networks, axis=0), {}
     for name, params in BORN_AGAIN.items():
         ban = BornAgain(model, GENERATIONS, random_state=seed, **params)
         begin = time.perf_counter()
