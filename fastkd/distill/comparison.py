@@ -33,7 +33,8 @@ def mean_over_seeds(values: Any) -> Mean:
     x = np.asarray(values, np.float64)
     if x.ndim != 1 or len(x) < 2:
         raise ValueError(f"an interval needs at least two seeds; got shape {x.shape}")
-    quantile = STUDENT[len(x) - 2] if len(x) - 1 <= len(STUDENT) else 1.96 + 2.5 / (len(x) - 1)
+    free = len(x) - 1
+    quantile = STUDENT[free - 1] if free <= len(STUDENT) else 1.95996 + 2.3723 / free + 2.8223 / free**2
     return Mean(round(float(x.mean()), 10), round(float(quantile * x.std(ddof=1) / np.sqrt(len(x))), 10))
 
 
