@@ -77,6 +77,8 @@ def rounded(value: Any) -> Any:
     """Keep four significant digits: timings hold no more, and result files stay readable."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
