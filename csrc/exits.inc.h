@@ -42,7 +42,7 @@ static void exits_matrices(const fkd_mlp *net, const fkd_exits *e, exits_work *x
   for (int l = 0; l < L; ++l) EXITS_ADD(net->sizes[l], net->sizes[l + 1]);
   for (int l = 1; l <= exits_shallow(net); ++l) {
     x->head[l] = EXITS_ADD(net->sizes[l], net->sizes[L]);
-    if (e->feature_weight > 0) x->adapter[l] = EXITS_ADD(net->sizes[l], net->sizes[L - 1]);
+    x->adapter[l] = e->feature_weight > 0 ? EXITS_ADD(net->sizes[l], net->sizes[L - 1]) : x->head[l];
   }
 #undef EXITS_ADD
   x->wide = at;
