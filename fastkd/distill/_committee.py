@@ -134,15 +134,15 @@ class Committee(Estimator):
             rows, values, codes, weights = rows[kept], values[kept], codes[kept], weights[kept]
         return rows, values, codes, weights, found
 
-    def _read_eval_set(self, eval_set: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(rows, codes) of the labelled rows of a validation part; `self.classes_` must be known."""
+    def _read_eval_set(self, eval_set: Any, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, codes) of the labelled rows of a validation part."""
         X_val, y_val = pair(eval_set)
         held = as_real_array(X_val, "X of eval_set")
         if held.ndim != rows.ndim or held.shape[1:] != rows.shape[1:]:
             raise ValueError(f"X of eval_set must have rows of shape {rows.shape[1:]}, as X; got {held.shape}")
         if len(held) == 0:
             raise ValueError("the validation part is empty: eval_set has no rows; pass eval_set=None to hold rows out")
-        codes = encode_labels(check_labels(y_val, len(held)), self.classes_)
+        codes = encode_labels(check_labels(y_val, len(held)), classes)
         known = codes != UNLABELLED
         if not known.any():
             raise ValueError("the validation part has no labelled row")

@@ -203,23 +203,24 @@ class BornAgain(Committee):
             On fewer than two classes, an empty validation part, data or hyper-parameters out of range.
         """
         self._check()
-        rows, values, codes, weights, self_classes = self._read(X, y, sample_weight, classes)
-        self.classes_ = self_classes
-        validation = None if eval_set is None else self._read_eval_set(eval_set, rows)
+        rows, values, codes, weights, found = self._read(X, y, sample_weight, classes)
+        validation = None if eval_set is None else self._read_eval_set(eval_set, rows, found)
         if eval_set is None and self.validation_fraction > 0.0:
             cut = len(rows) - max(1, round(self.validation_fraction * len(rows)))
             if cut < 1:
                 raise ValueError(f"n_samples={len(rows)} are too few to hold out a validation part; pass eval_set")
-            validation = self._read_eval_set((rows[cut:], values[cut:]), rows)
+            validation = self._read_eval_set((rows[cut:], values[cut:]), rows, found)
             rows, values, codes = rows[:cut], values[:cut], codes[:cut]
             weights = None if weights is None else weights[:cut]
         if self.n_init > 1 and validation is None:
             raise ValueError(f"n_init={self.n_init} needs a validation part to choose by: pass eval_set")
-        material = Material(rows, values, codes, weights, self.classes_, validation)
+        material = Material(rows, values, codes, weights, found, validation)
         best = self._all_lineages(material)
         if not best.generations and best.error is not None:
             raise best.error
         self._adopt_shape(X, rows)
+        self.__dict__.pop("student_", None)
+        self.classes_ = found
         self.generations_ = best.generations
         self.history_ = best.history
         self.best_generation_ = best.best

@@ -172,19 +172,19 @@ class BeYourOwnTeacher(Committee):
         """
         self._check()
         model = self.model
-        rows, values, codes, weights, self.classes_ = self._read(X, y, sample_weight, classes)
+        rows, values, codes, weights, found = self._read(X, y, sample_weight, classes)
         dtype = checked_dtype(model.dtype)
-        validation = None if eval_set is None else self._read_eval_set(eval_set, rows)
+        validation = None if eval_set is None else self._read_eval_set(eval_set, rows, found)
         if validation is None and model.early_stopping:
             cut = len(rows) - max(1, round(model.validation_fraction * len(rows)))
-            validation = self._read_eval_set((rows[cut:], values[cut:]), rows)
+            validation = self._read_eval_set((rows[cut:], values[cut:]), rows, found)
             rows, codes = rows[:cut], codes[:cut]
             weights = None if weights is None else weights[:cut]
         rows = check_rows(rows, dtype, owner=type(self).__name__)
         held_out = None
         if validation is not None:
             held_out = check_rows(validation[0], dtype, owner=type(self).__name__), validation[1]
-        sizes = (rows.shape[1], *checked_hidden(model.hidden), len(self.classes_))
+        sizes = (rows.shape[1], *checked_hidden(model.hidden), len(found))
         kernel = self._kernel(sizes, dtype.name)
         signal = Signal(len(rows), dtype, labels=codes, weights=weights)
         evaluate = None if held_out is None else partial(self._evaluate, sizes, *held_out)
@@ -192,6 +192,7 @@ class BeYourOwnTeacher(Committee):
         plan = Plan(kernel, rows, partial(self._targets, signal), evaluate, model, comparable)
         run = best_of(plan, partial(self._start, kernel), as_rng(self.random_state))
         self._adopt_shape(X, rows)
+        self.classes_ = found
         self.history_, self.n_iter_, self.best_epoch_, self.converged_ = (
             run.history,
             run.n_iter,

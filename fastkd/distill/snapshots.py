@@ -132,8 +132,10 @@ class SnapshotDistillation(Committee):
         A run that breaks off (Ctrl-C, a loss that is no number) leaves the snapshots so far usable.
         """
         self._check()
-        rows, values, codes, weights, self.classes_ = self._read(X, y, sample_weight, classes)
-        validation = None if eval_set is None else self._read_eval_set(eval_set, rows)
+        rows, values, codes, weights, found = self._read(X, y, sample_weight, classes)
+        validation = None if eval_set is None else self._read_eval_set(eval_set, rows, found)
+        ends = self._ends()
+        self.classes_ = found
         self.snapshots_: list[Any] = []
         self.best_snapshot_ = 0
         self.history_: dict[str, list[Any]] = {"loss": [], "epoch": [], "val_accuracy": [], "val_loss": []}
@@ -142,7 +144,6 @@ class SnapshotDistillation(Committee):
             random_state=int(as_rng(self.random_state).integers(2**63)),
             early_stopping=False,
         )
-        ends = self._ends()
         if self.way == "cycles":
             model.set_params(lr_schedule=CosineCycles(ends[0]))
         labelled = codes != UNLABELLED

@@ -185,6 +185,18 @@ def test_a_callback_that_raises_leaves_what_was_trained(blobs):
         BornAgain(small(), 3, callback=callback, n_init=2, workers=2, random_state=0).fit(X, y)
 
 
+def test_a_fit_that_fails_at_once_leaves_the_old_one(blobs):
+    X, y, *_ = blobs
+    ban = BornAgain(small(), 2, uncertainty_head=True, random_state=0).fit(X, y)
+    before = ban.predict(X)
+    with pytest.raises(ValueError, match="learning_rate of generation 0"):
+        ban.set_params(learning_rate=lambda k: -1.0).fit(X, y + 5)
+    np.testing.assert_array_equal(ban.predict(X), before)
+    ban.set_params(learning_rate=None, uncertainty_head=False).fit(X, y + 5)
+    assert not hasattr(ban, "student_")
+    assert set(ban.predict(X)) <= {5, 6, 7}
+
+
 def test_ctrl_c_leaves_what_was_trained(blobs):
     X, y, *_ = blobs
 
