@@ -1,5 +1,6 @@
 """BornAgain: generations of one network, each trained from fresh weights on what the one before has learned."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -280,7 +281,7 @@ class BornAgain(Committee):
 
 
 def _in_threads(task: Any, n: int, workers: int, stop: threading.Event) -> list[Lineage]:
-    with ThreadPoolExecutor(None if workers == -1 else workers) as pool:
+    with ThreadPoolExecutor(os.cpu_count() if workers == -1 else workers) as pool:
         futures = [pool.submit(task, i) for i in range(n)]
         try:
             return [future.result() for future in futures]
