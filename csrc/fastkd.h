@@ -14,7 +14,7 @@
 #define FASTKD_H
 #include <stdint.h>
 
-#define FKD_ABI 3          /* changes whenever a struct below changes; compare with table->abi */
+#define FKD_ABI 4          /* changes whenever a struct below changes; compare with table->abi */
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
@@ -100,6 +100,8 @@ typedef struct {
     /* out[i, j] += |rows[i] - rows[j]|^2 for i < j, out (n, n), for the groups first, first + step ... of 4 rows i each: workers share \
      * groups. Overflow gives inf. Same bits, for any step. */                                                                          \
     void (*sq_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                      \
+    /* The same for float in float, each sum within 1e-5 of itself, or less than d 2^-140 off; inf from 1e38 on. Double: sq_distances. */\
+    void (*rough_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                   \
     /* out[c] = sum_i weights[i] * rows[i][c], in double, in that order. out may be one of the rows. Same bits. */                      \
     void (*combine)(const real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, real *out);                      \
     /* A perceptron with exits: gradient and epoch as for mlp_*, with labels, weights and `how` of t, which has no teacher of its own. */\

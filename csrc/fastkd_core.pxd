@@ -76,6 +76,7 @@ cdef extern from "fastkd.h" nogil:
         int (*finite)(const float *, int64_t) noexcept nogil
         void (*order)(const float **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
         void (*sq_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
+        void (*rough_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const float **, int64_t, const double *, int64_t, int64_t, float *) noexcept nogil
         int64_t (*exits_scratch)(const fkd_mlp *, const fkd_exits *, int64_t) noexcept nogil
         double (*exits_gradient)(const fkd_mlp *, const fkd_exits *, const float *, const float *, const fkd_targets_f32 *, int64_t, double,
@@ -98,6 +99,7 @@ cdef extern from "fastkd.h" nogil:
         int (*finite)(const double *, int64_t) noexcept nogil
         void (*order)(const double **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
         void (*sq_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
+        void (*rough_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const double **, int64_t, const double *, int64_t, int64_t, double *) noexcept nogil
         int64_t (*exits_scratch)(const fkd_mlp *, const fkd_exits *, int64_t) noexcept nogil
         double (*exits_gradient)(const fkd_mlp *, const fkd_exits *, const double *, const double *, const fkd_targets_f64 *, int64_t, double,

@@ -1,4 +1,4 @@
-/* mlp.inc.h: multi-layer perceptron. Forward, gradient, a whole training epoch, prediction.
+/* mlp.inc.h: multi-layer perceptron. Forward, gradient, a whole training epoch (predict.inc.h: prediction).
  *
  * Layer l maps n_l to n_{l+1} with an (n_l + 1, n_{l+1}) matrix, its last row the bias. Inside, rows are padded to `leading` reals with
  * zeros, which stay zero through forward, backward and update, so that no loop needs a mask. Activations A_l (rows x n_l) carry a column

@@ -33,13 +33,21 @@ cdef class Rows:
             raise ValueError("out must be a plain, writeable array as long as the rows, and the columns within it")
         return cnp.PyArray_DATA(<cnp.ndarray>out)
 
-    def finite(self, int64_t i):
-        """Whether row i holds neither NaN nor inf."""
-        cdef const void *row = (<const void **>self.table.data)[i]
+    def not_finite(self):
+        """Which rows hold NaN or inf, a list."""
+        cdef const void **rows = <const void **>self.table.data
+        cdef int64_t i
+        cdef list found = []
         cdef int ok
-        with nogil:
-            ok = T.f32.finite(<const float *>row, self.d) if self.single else T.f64.finite(<const double *>row, self.d)
-        return bool(ok)
+        for i in range(self.n):
+            if self.d < NOGIL_FROM:
+                ok = T.f32.finite(<const float *>rows[i], self.d) if self.single else T.f64.finite(<const double *>rows[i], self.d)
+            else:
+                with nogil:
+                    ok = T.f32.finite(<const float *>rows[i], self.d) if self.single else T.f64.finite(<const double *>rows[i], self.d)
+            if not ok:
+                found.append(i)
+        return found
 
     def order(self, cnp.ndarray pairs not None, int64_t lo, int64_t hi, int64_t keep, out, int64_t c0, int64_t c1):
         """out[c0:c1] = mean of ranks lo .. hi - 1 of the columns, or of the `keep` values nearest to their medians."""
@@ -56,13 +64,18 @@ cdef class Rows:
                 T.f64.order(<const double **>self.table.data, self.n, c0, c1, net, n_pairs, lo, hi, keep, <double *>to,
                             <double *>tile.data)
 
-    def add_sq_distances(self, cnp.ndarray out not None, int64_t first, int64_t step):
-        """out[i, j] += |row i - row j|^2 for i < j and every step-th group of 4 rows i from group `first` on."""
+    def add_sq_distances(self, cnp.ndarray out not None, int64_t first, int64_t step, bint rough=False):
+        """out[i, j] += |row i - row j|^2 for i < j and every step-th group of 4 rows i from group `first` on.
+
+        Rough ones of float32 rows are within 1e-5 of themselves.
+        """
         if not is_plain(out, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(out) != self.n * self.n or first < 0 or step < 1:
             raise ValueError("out must be a float64 array (n, n), first >= 0 and step >= 1")
         cdef double *to = <double *>cnp.PyArray_DATA(out)
         with nogil:
-            if self.single:
+            if self.single and rough:
+                T.f32.rough_distances(<const float **>self.table.data, self.n, self.d, first, step, to)
+            elif self.single:
                 T.f32.sq_distances(<const float **>self.table.data, self.n, self.d, first, step, to)
             else:
                 T.f64.sq_distances(<const double **>self.table.data, self.n, self.d, first, step, to)

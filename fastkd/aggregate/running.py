@@ -26,7 +26,11 @@ def as_count(value: Any, name: str, low: int = 0) -> int:
 
 def usable(updates: Any, f: int | None = None) -> tuple[Updates, int]:
     """The finite updates, and the f that is left for them; an error names the rejected where they are too many."""
-    u = read(updates)
+    return enough(read(updates), f)
+
+
+def enough(u: Updates, f: int | None) -> tuple[Updates, int]:
+    """The same for updates that have been looked through."""
     n, r = u.given, len(u.rejected)
     if r:
         some = ", ".join(map(str, u.rejected[:10])) + (" ..." if r > 10 else "")
@@ -105,12 +109,23 @@ def order(u: Updates, lo: int, hi: int, keep: int, flat: Flat, workers: int) -> 
     return flat
 
 
-def sq_distances(u: Updates, workers: int) -> np.ndarray:
-    """|update i - update j|^2, (n, n) float64; inf where it overflows."""
+def sq_distances(u: Updates, workers: int, *, rough: bool = False, rows: int | None = None) -> np.ndarray:
+    """|update i - update j|^2, (n, n) float64; inf where it overflows. Of the first `rows` only, or of all.
+
+    Rough distances of float32 updates are summed in float32, see csrc/distances.inc.h.
+    """
     out = np.zeros((u.n, u.n))
     for table in u.layers:
         small = u.n * u.n * table.d < 1 << 20  # over before threads have begun
-        share_groups(1 if small else min(workers, -(-u.n // 4)), functools.partial(table.add_sq_distances, out))
+
+        def groups(first: int, step: int, table: _native.Rows = table) -> None:
+            if rows is None:
+                table.add_sq_distances(out, first, step, rough)
+            else:  # group by group: no step leads to another one
+                for group in range(first, -(-rows // 4), step):
+                    table.add_sq_distances(out, group, u.n, rough)
+
+        share_groups(1 if small else min(workers, -(-u.n // 4)), groups)
     out += out.T
     return out
 

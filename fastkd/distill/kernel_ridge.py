@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_matrix
+from fastkd._check import as_real
 from fastkd.models._hyperparameters import integer, real
 
 
@@ -63,9 +63,9 @@ def ridge_closed_form(K: Any, y: Any, ridge: float, rounds: int) -> np.ndarray:
 
 
 def _checked(K: Any, y: Any, ridge: float, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    kernel = as_matrix(K, "K", np.float64)
+    kernel = as_real(K, "K", np.float64)
     values = np.asarray(y, np.float64)
-    if kernel.shape[0] != kernel.shape[1] or not np.allclose(kernel, kernel.T):
+    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or not np.allclose(kernel, kernel.T):
         raise ValueError(f"K must be a symmetric (n, n) matrix; got shape {kernel.shape}")
     if values.ndim not in (1, 2) or len(values) != len(kernel):
         raise ValueError(f"y must have {len(kernel)} rows, as K; got shape {values.shape}")

@@ -20,6 +20,9 @@ from fastkd.market.times import interval_name, interval_to_ms, normalize_interva
 __all__ = ["Candle", "Candles"]
 
 
+LATEST_MS = 2**53  # what float64, pandas and JSON hold exactly
+
+
 class Candle(NamedTuple):
     """One candle; ``start_ms`` is its open time in UTC milliseconds, ``turnover`` is NaN where unknown."""
 
@@ -261,6 +264,9 @@ def _column(name: str, values: ArrayLike) -> NDArray[Any]:
     if array.dtype.kind == "f" and array.size and not np.all(np.isfinite(array) & (array == np.floor(array))):
         row = int(np.argmin(np.isfinite(array) & (array == np.floor(array))))
         raise CandleError(f"row {row}: start_ms must be a whole number of milliseconds; got {array[row]}")
+    if array.size and not (array.min() >= -LATEST_MS and array.max() <= LATEST_MS):
+        row = int(np.argmax((array < -LATEST_MS) | (array > LATEST_MS)))
+        raise CandleError(f"row {row}: start_ms must be UTC milliseconds, within 2^53 of 1970; got {array[row]}")
     return np.array(array, dtype=np.int64)
 
 
