@@ -70,13 +70,15 @@ class Contender:
             out["errors"] = self.errors
         if self.notes:
             out["notes"] = self.notes
-        return _rounded(out)
+        return rounded(out)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Keep four significant digits: timings hold no more, and result files stay readable."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 

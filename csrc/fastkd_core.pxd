@@ -38,6 +38,11 @@ cdef extern from "fastkd.h" nogil:
         double beta2
         double epsilon
 
+    ctypedef struct fkd_exits:
+        int shallow_teaches
+        double feature_weight
+        double weights[16]
+
     ctypedef struct fkd_targets_f32:
         int kind
         fkd_distill how
@@ -73,6 +78,11 @@ cdef extern from "fastkd.h" nogil:
         void (*sq_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*rough_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const float **, int64_t, const double *, int64_t, int64_t, float *) noexcept nogil
+        int64_t (*exits_scratch)(const fkd_mlp *, const fkd_exits *, int64_t) noexcept nogil
+        double (*exits_gradient)(const fkd_mlp *, const fkd_exits *, const float *, const float *, const fkd_targets_f32 *, int64_t, double,
+                                 float *, float *) noexcept nogil
+        double (*exits_epoch)(const fkd_mlp *, const fkd_exits *, const float *, const fkd_targets_f32 *, const int64_t *, int64_t, int64_t,
+                              double, const fkd_optimizer *, float *, float *, float *, int64_t *, float *) noexcept nogil
 
     ctypedef struct fkd_kernels_f64:
         int64_t (*softmax)(const double *, int64_t, int64_t, double, int, double *) noexcept nogil
@@ -91,6 +101,11 @@ cdef extern from "fastkd.h" nogil:
         void (*sq_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*rough_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const double **, int64_t, const double *, int64_t, int64_t, double *) noexcept nogil
+        int64_t (*exits_scratch)(const fkd_mlp *, const fkd_exits *, int64_t) noexcept nogil
+        double (*exits_gradient)(const fkd_mlp *, const fkd_exits *, const double *, const double *, const fkd_targets_f64 *, int64_t, double,
+                                 double *, double *) noexcept nogil
+        double (*exits_epoch)(const fkd_mlp *, const fkd_exits *, const double *, const fkd_targets_f64 *, const int64_t *, int64_t, int64_t,
+                              double, const fkd_optimizer *, double *, double *, double *, int64_t *, double *) noexcept nogil
 
     ctypedef struct fkd_table:
         int abi

@@ -7,5 +7,6 @@
 #include "distill.inc.h"
 #include "gemm.inc.h"
 #include "mlp.inc.h"
+#include "exits.inc.h"
 #include "predict.inc.h"
 #include "aggregate.inc.h"

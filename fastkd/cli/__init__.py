@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of every subcommand."""
     from fastkd._version import __version__
     from fastkd.cli.fetch import add_fetch
+    from fastkd.cli.selfdistill import add_selfdistill
 
     parser = argparse.ArgumentParser(prog="fastkd", description="Small fast models that learned from large ones.")
     parser.add_argument("--version", action="version", version=f"fastkd {__version__}")
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands)
     add_fetch(commands)
+    add_selfdistill(commands)
     return parser
 
 

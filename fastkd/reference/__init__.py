@@ -1,0 +1,72 @@
+"""What every kernel computes, in plain float64 NumPy: the definition that tests and benches compare against.
+
+Simple on purpose: no blocking, no tricks, one function a formula.
+"""
+
+from fastkd.reference.aggregation import (
+    bulyan,
+    centered_clipping,
+    geometric_median,
+    krum,
+    krum_scores,
+    mean_near_median,
+    median,
+    multi_krum,
+    nearest_neighbor_mixing,
+    sq_distances,
+    sum_of_distances,
+    trimmed_mean,
+)
+from fastkd.reference.exits import (
+    exits_heads,
+    exits_loss_gradient,
+    exits_teacher,
+)
+from fastkd.reference.losses import (
+    distillation_rows,
+    kl_divergence,
+    log_softmax,
+    softmax,
+)
+from fastkd.reference.networks import (
+    OptimizerState,
+    adam_step,
+    mlp_epoch,
+    mlp_forward,
+    mlp_forward_pass,
+    mlp_layers,
+    mlp_loss_gradient,
+    mlp_output_loss,
+    sgd_step,
+)
+
+__all__ = [
+    "OptimizerState",
+    "adam_step",
+    "bulyan",
+    "centered_clipping",
+    "distillation_rows",
+    "exits_heads",
+    "exits_loss_gradient",
+    "exits_teacher",
+    "geometric_median",
+    "kl_divergence",
+    "krum",
+    "krum_scores",
+    "log_softmax",
+    "mean_near_median",
+    "median",
+    "mlp_epoch",
+    "mlp_forward",
+    "mlp_forward_pass",
+    "mlp_layers",
+    "mlp_loss_gradient",
+    "mlp_output_loss",
+    "multi_krum",
+    "nearest_neighbor_mixing",
+    "sgd_step",
+    "softmax",
+    "sq_distances",
+    "sum_of_distances",
+    "trimmed_mean",
+]
