@@ -13,6 +13,7 @@ from fastkd._core import _native
 from fastkd.aggregate.info import AggregateInfo
 from fastkd.aggregate.updates import Updates, read, share_columns, share_groups
 
+THREADS_FROM = 1 << 24  # differences (n n d), here half a millisecond of work: fewer are over before threads have begun
 Flat = list[np.ndarray]  # a result, one flat array a layer
 
 
@@ -124,7 +125,7 @@ def sq_distances_and_largest(
     n = u.n
     out = np.zeros((n, n))
     for table in u.layers:
-        small = n * n * table.d < 1 << 20  # over before threads have begun
+        small = n * n * table.d < THREADS_FROM
         if rows is None and (small or workers == 1):
             table.add_sq_distances(out, 0, 1, rough)
             continue

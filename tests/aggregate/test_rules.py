@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fastkd import aggregate, reference
+from fastkd.aggregate import running
 
 SIZES = (1, 2, 3, 5, 16, 17, 33, 64, 65, 200)
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -125,7 +126,8 @@ ROUGH = ("geometric_median", np.float32)  # its weights come from distances in f
 @pytest.mark.parametrize(
     ("rule", "dtype"), [(r, t) for r in NAMED for t in (np.float32, np.float64) if (r, t) != ROUGH]
 )
-def test_same_bits_on_every_instruction_set_and_with_any_workers(on_all_isas, rule, dtype):
+def test_same_bits_on_every_instruction_set_and_with_any_workers(on_all_isas, rule, dtype, monkeypatch):
+    monkeypatch.setattr(running, "THREADS_FROM", 0)
     X = draw(17, 40000, dtype) + np.float32(3)
     call = aggregate.get(rule, **NAMED[rule])
     results = on_all_isas(lambda: call(X)) + on_all_isas(lambda: call(X, workers=3))
@@ -133,7 +135,8 @@ def test_same_bits_on_every_instruction_set_and_with_any_workers(on_all_isas, ru
         assert result.tobytes() == results[0].tobytes()
 
 
-def test_geometric_median_of_float32_updates(on_all_isas):
+def test_geometric_median_of_float32_updates(on_all_isas, monkeypatch):
+    monkeypatch.setattr(running, "THREADS_FROM", 0)
     X = draw(17, 40000, np.float32) + np.float32(3)
     exact = aggregate.geometric_median(X.astype(np.float64))
     least = reference.sum_of_distances(X, exact)
@@ -148,7 +151,8 @@ def test_geometric_median_of_float32_updates(on_all_isas):
         np.testing.assert_allclose(y, exact, rtol=1e-6)
 
 
-def test_distances_have_the_same_bits_everywhere(on_all_isas):
+def test_distances_have_the_same_bits_everywhere(on_all_isas, monkeypatch):
+    monkeypatch.setattr(running, "THREADS_FROM", 0)
     X = draw(18, 5000, np.float32)
     results = on_all_isas(lambda: aggregate.pairwise_sq_distances(X))
     results += on_all_isas(lambda: aggregate.pairwise_sq_distances(X, workers=4))
