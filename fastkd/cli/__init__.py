@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        print("fastkd: interrupted; nothing was written", file=sys.stderr)
+        print("fastkd: interrupted", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError) as error:
         if options.debug:

@@ -117,7 +117,10 @@ def read_candles(path: str | os.PathLike[str]) -> Any:
     """Candles of a CSV file, checked; any fault is a ValueError or OSError of one line."""
     from fastkd.market import Candles
 
-    return Candles.read_csv(path, symbol=os.path.basename(path), strict=True)
+    name = os.path.basename(path)
+    if name.endswith(".parquet"):
+        return Candles.read_parquet(path, symbol=name).require_clean()
+    return Candles.read_csv(path, symbol=name, strict=True)
 
 
 def synthetic(settings: Settings) -> Any:

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from fastkd.market.csv_file import read_columns, write_columns
 from fastkd.market.errors import CandleError
 from fastkd.market.frames import frame_columns, make_frame
+from fastkd.market.grid import Grid
 from fastkd.market.parquet_file import read_parquet_columns, write_parquet_columns
 from fastkd.market.report import CandleReport, check_candles
-from fastkd.market.times import interval_name, interval_to_ms, normalize_interval, utc_text
+from fastkd.market.times import MONTH, interval_name, interval_to_ms, normalize_interval, utc_text
 
 __all__ = ["Candle", "Candles"]
 
@@ -116,6 +117,14 @@ class Candles:
         if self.interval is None:
             raise CandleError(f"the interval of {len(self)} candle(s) cannot be inferred; pass interval=, such as '5m'")
         return interval_to_ms(self.interval)
+
+    @property
+    def close_ms(self) -> NDArray[np.int64]:
+        """When each candle closes: the open time of the one after it, UTC milliseconds."""
+        if self.interval == MONTH:
+            grid = Grid(MONTH)
+            return np.array([grid.start_ms(grid.number(int(start)) + 1) for start in self.start_ms], np.int64)
+        return self.start_ms + self.interval_ms
 
     @classmethod
     def read_csv(
