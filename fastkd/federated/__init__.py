@@ -13,29 +13,51 @@ from fastkd.federated.attacks import (
 from fastkd.federated.checkpoint import CheckpointError
 from fastkd.federated.client import Client
 from fastkd.federated.data_attacks import Backdoor, LabelFlip, Targeted
-from fastkd.federated.messages import Broadcast, Failure, Update
+from fastkd.federated.exp_guard import ExpGuard
+from fastkd.federated.fedmd import FedMD
+from fastkd.federated.messages import Assignment, Broadcast, Failure, Predictions, Update
 from fastkd.federated.partition import partition
-from fastkd.federated.result import FederationError, FederationResult, RoundRecord
+from fastkd.federated.prediction_attacks import (
+    ClassPrior,
+    ConstantClass,
+    LossMaximization,
+    RandomPredictions,
+    ScaledPredictions,
+)
+from fastkd.federated.privacy import GaussianMechanism, PrivacySpent
+from fastkd.federated.result import DistillationRecord, FederationError, FederationResult, RoundRecord
 from fastkd.federated.robust import RobustFL
 
 __all__ = [
     "ALittleIsEnough",
+    "Assignment",
     "Backdoor",
     "Broadcast",
     "CheckpointError",
+    "ClassPrior",
     "Client",
+    "ConstantClass",
+    "DistillationRecord",
+    "ExpGuard",
     "Failure",
+    "FedMD",
     "FederationError",
     "FederationResult",
+    "GaussianMechanism",
     "InnerProductManipulation",
     "LabelFlip",
+    "LossMaximization",
     "Mimic",
     "MinMax",
     "MinSum",
     "NonFinite",
+    "Predictions",
+    "PrivacySpent",
     "RandomNoise",
+    "RandomPredictions",
     "RobustFL",
     "RoundRecord",
+    "ScaledPredictions",
     "SignFlip",
     "Targeted",
     "Update",

@@ -183,7 +183,7 @@ class Rounds:
         if self.server is not None:
             if not self.server.trained and self.public.y is not None:
                 start = Assignment(-1, self.space, temperature, None, None, None, temperature)
-                self.server.train(start, (self.public.X, self.public.y), generator(entropy, 0, SERVER))
+                self.server.train(start, (self.public.X, None), generator(entropy, 0, SERVER))
             if self.server.trained:
                 state = replace(state, targets=self._server_says(state))
         accuracies = {}
@@ -199,9 +199,10 @@ class Rounds:
         restart = self.step(t)[1]
         answer_temperature = self.step(t + 1)[0]
         answer_rows = self.public.draw(state.entropy, t + 1)
-        return Assignment(
-            t, self.space, state.temperature, state.rows, state.targets, answer_rows, answer_temperature, restart
-        )
+        rows, targets = state.rows, state.targets
+        if restart and rows is not None and self.server is not None and targets is not None:
+            rows, targets = None, self._server_says(replace(state, rows=None))  # all that it has learned
+        return Assignment(t, self.space, state.temperature, rows, targets, answer_rows, answer_temperature, restart)
 
     def _behavior(self, entropy: int, t: int, k: int) -> str:
         if callable(self.availability):
@@ -289,7 +290,7 @@ class Rounds:
         task = Assignment(
             after.round, self.space, after.temperature, after.rows, said, after.rows, after.temperature
         )  # fmt: skip
-        self.server.train(task, (self.public.X, self.public.y), generator(after.entropy, after.round + 1, SERVER))
+        self.server.train(task, (self.public.X, None), generator(after.entropy, after.round + 1, SERVER))
         return self._server_says(after)
 
     def _server_says(self, state: Standing) -> np.ndarray:

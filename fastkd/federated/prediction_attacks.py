@@ -49,7 +49,8 @@ class RandomPredictions:
 
     def __call__(self, honest_updates: Any, rng: np.random.Generator) -> np.ndarray:
         honest = _predictions(honest_updates)
-        return _sure_of(rng.integers(honest.shape[2], size=honest.shape[1]), self.space, honest)
+        drawn = np.asarray(rng.integers(honest.shape[2], size=honest.shape[1]))
+        return _sure_of(drawn, self.space, honest)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class GaussianMechanism:
     --------
     >>> mechanism = GaussianMechanism(epsilon=8.0, delta=1e-5).calibrated(rounds=10)
     >>> round(mechanism.noise_multiplier, 2), mechanism.spent(10).epsilon <= 8.0
-    (2.04, True)
+    (2.02, True)
     """
 
     epsilon: float
@@ -126,7 +126,7 @@ def zcdp_epsilon(rho: float, delta: float) -> float:
     Examples
     --------
     >>> round(zcdp_epsilon(0.5, 1e-5), 3)
-    4.704
+    4.728
     """
     if not 0.0 < delta < 1.0 or not rho >= 0.0:
         raise ValueError(f"rho must be >= 0 and delta between 0 and 1; got {rho!r}, {delta!r}")

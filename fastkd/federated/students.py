@@ -63,7 +63,7 @@ class Student:
             self.fresh = True
             self.trained = False
         if not self.trained:
-            self._initialize(public[0])
+            self.initialize(public[0])
         self.model._run.rng = rng  # so that a round depends on nothing that a checkpoint would not keep
         if task.restart:
             self._digest(task, public, self.plan.initial_epochs)
@@ -101,7 +101,7 @@ class Student:
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    def _initialize(self, public_X: Any) -> None:
+    def initialize(self, public_X: Any) -> None:
         rows = self.X if self.X is not None else self._view(public_X)
         shape = rows.shape[1:]
         seeded = getattr(self.model, "random_state", 0) is None
