@@ -150,7 +150,7 @@ class Rounds:
             bytes_down=state.bytes_down + len(reached) * task.nbytes,
         )  # fmt: skip
         targets = self._teach_server(after, said.astype(self.plan.dtype))
-        accuracies = {s.name: s.score(*self.eval_sets[s.name]) for s in self.students if s.name in self.eval_sets}
+        accuracies = self._accuracies()
         honest = [accuracies[name] for name in accuracies if name not in self.attacks]
         best = said.argmax(axis=1)
         record = DistillationRecord(
@@ -186,11 +186,7 @@ class Rounds:
                 self.server.train(start, (self.public.X, None), generator(entropy, 0, SERVER))
             if self.server.trained:
                 state = replace(state, targets=self._server_says(state))
-        accuracies = {}
-        for student in self.students:
-            if student.name in self.eval_sets and student.trained:
-                accuracies[student.name] = student.score(*self.eval_sets[student.name])
-        return replace(state, accuracies=accuracies)
+        return replace(state, accuracies=self._accuracies())
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -297,6 +293,11 @@ class Rounds:
         task = Assignment(0, self.space, state.temperature, None, None, state.rows, state.temperature)
         assert self.server is not None
         return self.server.say(task, self.public.X)
+
+    def _accuracies(self) -> dict[str, float]:
+        """Of the students that have learned something; attackers need not."""
+        known = [s for s in self.students if s.trained and s.name in self.eval_sets]
+        return {s.name: s.score(*self.eval_sets[s.name]) for s in known}
 
     def _server_accuracy(self) -> float | None:
         if self.server is None or "" not in self.eval_sets:
