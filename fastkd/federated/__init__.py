@@ -10,8 +10,10 @@ from fastkd.federated.attacks import (
     RandomNoise,
     SignFlip,
 )
+from fastkd.federated.audit import MembershipAudit, membership_audit
 from fastkd.federated.checkpoint import CheckpointError
 from fastkd.federated.client import Client
+from fastkd.federated.communication import CommunicationCost, communication_cost
 from fastkd.federated.data_attacks import Backdoor, LabelFlip, Targeted
 from fastkd.federated.exp_guard import ExpGuard
 from fastkd.federated.fedmd import FedMD
@@ -36,6 +38,7 @@ __all__ = [
     "CheckpointError",
     "ClassPrior",
     "Client",
+    "CommunicationCost",
     "ConstantClass",
     "DistillationRecord",
     "ExpGuard",
@@ -47,6 +50,7 @@ __all__ = [
     "InnerProductManipulation",
     "LabelFlip",
     "LossMaximization",
+    "MembershipAudit",
     "Mimic",
     "MinMax",
     "MinSum",
@@ -61,5 +65,7 @@ __all__ = [
     "SignFlip",
     "Targeted",
     "Update",
+    "communication_cost",
+    "membership_audit",
     "partition",
 ]

@@ -49,7 +49,7 @@ class FedMD:
         anything else that `as_model` takes, which predicts and does not learn. Private rows with y = -1 have no label.
     public_X : (n_public, ...) or None
         Rows that everybody has; no labels needed. None for FedDistill (Jeong et al. 2018): clients then send their mean
-        prediction for each class, and distil on their own rows what the others say of the row's class.
+        prediction for each class, and distill on their own rows what the others say of the row's class.
     public_y : (n_public,), optional
         Labels of the public rows: fresh students and the server model train on them, and they take part in the digest.
     server_model : model, optional
