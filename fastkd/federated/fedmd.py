@@ -211,13 +211,13 @@ class FedMD:
             require_storable(everyone)
             settings = self._settings()
         if resumed:
-            state = read_standing(self.checkpoint, everyone, settings)
+            state = read_standing(self.checkpoint, everyone, settings, self.public_X)
             if state.entropy != entropy:
                 if isinstance(self.random_state, numbers.Integral):
                     raise CheckpointError(f"{self.checkpoint} belongs to a federation with another random_state")
                 rounds = self._rounds(state.entropy)  # data that attackers poisoned are poisoned as before
                 everyone = [*rounds.students, *([] if rounds.server is None else [rounds.server])]
-                state = read_standing(self.checkpoint, everyone, settings)
+                state = read_standing(self.checkpoint, everyone, settings, self.public_X)
         else:
             state = rounds.opening(entropy)
         n_threads = min(len(self.clients), os.cpu_count() or 1 if self.workers == -1 else self.workers)

@@ -47,7 +47,7 @@ def write_standing(path: Any, state: Standing, students: list[Student], settings
     write_file(path, FORMAT, {"settings": settings, "state": plain, "history": history, "students": flags}, tensors)
 
 
-def read_standing(path: Any, students: list[Student], settings: dict[str, Any]) -> Standing:
+def read_standing(path: Any, students: list[Student], settings: dict[str, Any], public_X: Any) -> Standing:
     """The state in a file of the same federation; the students get their weights back."""
     header, tensors = read_file(path, FORMAT, settings)
     with describing(path):
@@ -55,7 +55,7 @@ def read_standing(path: Any, students: list[Student], settings: dict[str, Any]) 
             if student.kind != NETWORK or not trained:
                 continue
             if not student.trained:
-                student.initialize(None)
+                student.initialize(public_X)
             run = student.model._run
             student.model.parameters = tensors[f"student{k}.parameters"]
             run.optimizer.m[...] = tensors[f"student{k}.m"]

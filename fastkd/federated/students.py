@@ -197,7 +197,7 @@ class Student:
 
 def kind_of(model: Any) -> str:
     """How a model takes part; TypeError if it cannot."""
-    if hasattr(model, "partial_fit") and {"soft_labels", "teacher_logits"} <= _arguments(model.partial_fit):
+    if all(hasattr(type(model), name) for name in ("initialize", "parameters", "partial_fit", "predict_logits")):
         return NETWORK
     if hasattr(model, "fit") and (hasattr(model, "predict_proba") or hasattr(model, "predict_logits")):
         return REFITTED

@@ -94,7 +94,7 @@ def test_a_client_trains_on_its_rows_and_then_on_the_consensus(blobs):
 
 def test_a_server_model_learns_from_the_consensus_and_teaches(blobs):
     clients, public, _, X_test, y_test = blobs
-    run = {**QUICK, "rounds": 8, "digest_epochs": 5}
+    run = {**QUICK, "rounds": 6, "revisit_epochs": 3, "digest_epochs": 5, "initial_epochs": 40}
     result = FedMD(clients, public, server_model=student(4), eval_set=(X_test, y_test), **run).run()
     assert result.server_model.score(X_test, y_test) == result.history[-1].server_accuracy > 0.7
     agreed = result.consensus.argmax(axis=1)
