@@ -49,12 +49,13 @@ class Step:
 class AdaptiveSchedule:
     r"""Distill often and sharply in volatile markets, seldom and softly in calm ones, anew after a change of regime.
 
-    With v the standard deviation of the last `fast` log returns over that of the last `slow` ones,
+    Volatility is the root mean square of the last `fast` log returns; with v its ratio to what is usual, the median of
+    the last `slow` volatilities (a median, for after a crash the mean would call everything calm),
 
     .. math:: interval = interval_0 / v, \qquad T = T_0 / \sqrt{v},
 
-    each kept within its bounds. A change detector watches the absolute returns, in units of the usual deviation and
-    capped at 4, so that a single wild candle is no regime; its alarm calls for a restart. Everything is computed from
+    each kept within its bounds. A change detector watches the absolute returns, in units of the usual volatility and
+    capped at 4, so that a single wild candle is no regime; a rise calls for a restart. Everything is computed from
     candles that have closed, one at a time: what comes later cannot change what was said.
 
     Parameters
@@ -70,7 +71,7 @@ class AdaptiveSchedule:
     calm, volatile : float
         v below and above which the market is called so; names only.
     detector : object, optional
-        With ``update(value) -> int`` as those of `fastkd.features.changes`; ``Cusum(threshold=12.0, warmup=slow)`` if
+        With ``update(value) -> int`` as those of `fastkd.features.changes`; ``PageHinkley(12.0, tolerance=1.0)`` if
         not given. False for none: it never restarts.
 
     Raises
@@ -116,13 +117,14 @@ class AdaptiveSchedule:
         self.calm = real("calm", calm, low=0.0)
         self.volatile = real("volatile", volatile, low=self.calm)
         if detector is None:
-            from fastkd.features.changes import Cusum
+            from fastkd.features.changes import PageHinkley
 
-            detector = Cusum(12.0, warmup=slow)
+            detector = PageHinkley(12.0, tolerance=1.0)
         if detector is not False and not hasattr(detector, "update"):
             raise TypeError(f"detector needs update(value); got {type(detector).__name__}")
         self.detector = detector
-        self._returns: deque[float] = deque(maxlen=slow)
+        self._squares: deque[float] = deque(maxlen=fast)
+        self._volatilities: deque[float] = deque(maxlen=slow)
         self._last: float | None = None
         self._candles = 0
         self._since = 0
@@ -133,13 +135,15 @@ class AdaptiveSchedule:
         restart = False
         if self._last is not None:
             change = math.log(close / self._last)
-            usual = self._deviation(self.slow)
-            if usual is not None and self.detector is not False:
-                # judged by what was usual before this candle; a fall in volatility is no reason to forget
-                restart = self.detector.update(min(abs(change) / usual, 4.0) if usual > 0.0 else 0.0) > 0
-            self._returns.append(change)
+            usual = self._usual()  # before this candle
+            if usual > 0.0 and self.detector is not False:  # a fall in volatility is no reason to forget
+                restart = self.detector.update(min(abs(change) / usual, 4.0)) > 0
+            self._squares.append(change * change)
+            if len(self._squares) == self.fast:
+                self._volatilities.append(math.sqrt(sum(self._squares) / self.fast))
         self._last = close
-        v = self._volatility()
+        usual = self._usual()
+        v = max(self._volatilities[-1] / usual, 1e-3) if usual > 0.0 else 1.0
         low, high = self.interval_range
         interval = int(min(max(round(self.interval / v), low), high))
         self._since += 1
@@ -167,18 +171,11 @@ class AdaptiveSchedule:
         """The steps at which a round is due, as `FedMD` takes them: ``schedule=rounds, rounds=len(rounds)``."""
         return Rounds(tuple(step for step in self.plan(closes) if step.distill))
 
-    def _deviation(self, n: int) -> float | None:
-        """Root mean square of the last n returns, with half of them already."""
-        if len(self._returns) < max(2, n // 2):
-            return None
-        returns = np.array(self._returns)[-n:]
-        return float(np.sqrt(np.mean(returns * returns)))
-
-    def _volatility(self) -> float:
-        fast, slow = self._deviation(self.fast), self._deviation(self.slow)
-        if fast is None or slow is None or slow == 0.0:
-            return 1.0
-        return max(fast / slow, 1e-3)
+    def _usual(self) -> float:
+        """The usual volatility; 0 while half of the candles that it takes have not been seen."""
+        if 2 * len(self._volatilities) < self.slow:
+            return 0.0
+        return float(np.median(self._volatilities))
 
 
 @dataclass(frozen=True)

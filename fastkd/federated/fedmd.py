@@ -83,8 +83,9 @@ class FedMD:
         Passes over the private rows and over the public ones, and over the private ones in a client's first round.
     classes : sequence, optional
         All labels; else those of the clients, of `public_y` and of fitted models.
-    clip_logits : float or None
-        In logit space: bound on what arrives, after centering; None trusts everybody.
+    clip_logits : "median", float or None
+        In logit space: each row of a client is scaled down to this largest absolute value, after centering; "median"
+        is that of the clients' on the row, so that nobody is louder than is usual. None trusts everybody.
     client_fraction : float
         Share of clients asked in a round.
     quorum : int
@@ -151,7 +152,7 @@ class FedMD:
         digest_epochs: int = 5,
         initial_epochs: int = 25,
         classes: Any = None,
-        clip_logits: float | None = 10.0,
+        clip_logits: float | str | None = "median",
         client_fraction: float = 1.0,
         quorum: int = 1,
         availability: Any = 1.0,
@@ -172,7 +173,8 @@ class FedMD:
         self.temperature = as_positive(temperature, "temperature")
         self.kd_weight = real("kd_weight", kd_weight, low=0.0, high=1.0)
         self.client_fraction = real("client_fraction", client_fraction, low=0.0, high=1.0, low_open=True)
-        self.clip_logits = None if clip_logits is None else as_positive(clip_logits, "clip_logits")
+        own = clip_logits is None or clip_logits == "median"
+        self.clip_logits = clip_logits if own else as_positive(clip_logits, "clip_logits")
         if space not in SPACES:
             raise ValueError(f"space must be one of {SPACES}; got {space!r}")
         if not callable(availability):

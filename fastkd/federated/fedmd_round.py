@@ -12,7 +12,7 @@ import numpy as np
 from fastkd.federated.attacks import bind
 from fastkd.federated.exp_guard import ExpGuard
 from fastkd.federated.messages import Assignment, Failure, Predictions
-from fastkd.federated.predictions import checked_predictions, fill_unknown, settle
+from fastkd.federated.predictions import checked_predictions, fill_unknown, quieten, settle
 from fastkd.federated.privacy import GaussianMechanism
 from fastkd.federated.result import DistillationRecord
 from fastkd.federated.rounds import ATTACK, LOCAL, MIXING, SAMPLING, generator
@@ -95,7 +95,7 @@ class Rounds:
     public: Public
     plan: TrainingPlan
     space: str
-    clip: float | None
+    clip: float | str | None
     step: Callable[[int], tuple[float, bool]]  # round -> temperature, restart
     aggregation: Aggregation | ExpGuard
     privacy: GaussianMechanism | None
@@ -132,6 +132,8 @@ class Rounds:
             silent = "; ".join(f"{name}: {why}" for name, why in {**failed, **rejected}.items()) or "the rest is absent"
             raise ValueError(f"{len(usable)} usable answers, quorum={self.quorum} are needed ({silent})")
         stacked = fill_unknown(np.stack(list(usable.values())), self.space)
+        if self.space == "logit":
+            stacked = quieten(stacked, self.clip)
         outcome = self._aggregate(state, stacked, list(usable), rejected, len(names))
         said = settle(outcome.vector.reshape(shape), self.space)
 
@@ -239,7 +241,7 @@ class Rounds:
 
     def _check(self, values: Any, shape: tuple[int, int]) -> np.ndarray | str:
         noisy = self.privacy is not None
-        return checked_predictions(values, shape, self.space, self.clip, noisy, gaps=self.public.X is None)
+        return checked_predictions(values, shape, self.space, noisy, gaps=self.public.X is None)
 
     def _forge(
         self, state: Standing, attackers: list[int], tables: dict[int, np.ndarray | str], chosen: list[int]

@@ -9,7 +9,7 @@ import numpy as np
 from fastkd._check import as_array
 from fastkd.losses import softmax
 
-__all__ = ["SPACES", "checked_predictions", "encode", "fill_unknown", "settle", "sharpen"]
+__all__ = ["SPACES", "checked_predictions", "encode", "fill_unknown", "quieten", "settle", "sharpen"]
 
 SPACES = ("probability", "logit")
 OFF_SIMPLEX = 1e-3  # a row whose entries sum to more or less than 1 by this is no distribution, whatever its precision
@@ -23,12 +23,12 @@ def encode(logits: np.ndarray, space: str, temperature: float) -> np.ndarray:
 
 
 def checked_predictions(
-    values: Any, shape: tuple[int, int], space: str, clip: float | None, noisy: bool = False, gaps: bool = False
+    values: Any, shape: tuple[int, int], space: str, noisy: bool = False, gaps: bool = False
 ) -> np.ndarray | str:
     """Predictions as float64 of that shape, or a sentence that says why they cannot be used.
 
-    Logits are centered and cut off at +-clip, so that nobody outshouts the others; probabilities must be
-    distributions, unless they carry noise (`noisy`). `gaps` allows whole rows of NaN.
+    Logits are centered; probabilities must be distributions, unless they carry noise (`noisy`). `gaps` allows whole
+    rows of NaN.
     """
     try:
         array = as_array(values, "predictions")
@@ -55,9 +55,22 @@ def checked_predictions(
         return array
     with np.errstate(over="ignore", invalid="ignore"):
         array = array - (array / shape[1]).sum(axis=1, keepdims=True)
-    if clip is not None:
-        array = np.clip(array, -clip, clip)
     return array if np.isfinite(array[known]).all() else "its logits are too large to be compared"
+
+
+def quieten(tables: np.ndarray, clip: float | str | None) -> np.ndarray:
+    """Logits (n, m, C) with rows scaled down to a largest absolute value, so that nobody outshouts the others.
+
+    `clip` is that value, or "median": on each row the median of the clients'. Scaling keeps the order of the classes,
+    which cutting off entry by entry would not.
+    """
+    if clip is None:
+        return tables
+    loudness = np.abs(tables).max(axis=2)
+    bound = np.median(loudness, axis=0) if clip == "median" else float(clip)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(loudness > bound, bound / loudness, 1.0)
+    return tables * scale[:, :, None]
 
 
 def fill_unknown(tables: np.ndarray, space: str) -> np.ndarray:

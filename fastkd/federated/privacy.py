@@ -83,15 +83,18 @@ class GaussianMechanism:
         """The same with the noise multiplier that spends the budget in that many answers, unless one is given."""
         if self.noise_multiplier is not None:
             return self
-        low, high = 0.0, 1.0  # of rho in all
-        while zcdp_epsilon(high, self.delta) < self.epsilon:
-            high *= 2.0
-        for _ in range(200):
-            middle = (low + high) / 2.0
-            low, high = (middle, high) if zcdp_epsilon(middle, self.delta) <= self.epsilon else (low, middle)
-        if low <= 0.0:
+        from scipy.optimize import brentq
+
+        def excess(log_rho: float) -> float:
+            return zcdp_epsilon(math.exp(log_rho), self.delta) - self.epsilon
+
+        low, high = math.log(1e-12), 0.0
+        if excess(low) > 0.0:
             raise ValueError(f"epsilon={self.epsilon} with delta={self.delta} allows no answer at all")
-        return replace(self, noise_multiplier=math.sqrt(0.5 * rounds / low) * (1.0 + 1e-12))
+        while excess(high) < 0.0:
+            high += 1.0
+        rho = math.exp(brentq(excess, low, high, xtol=1e-12)) * (1.0 - 1e-9)  # on the safe side of the root
+        return replace(self, noise_multiplier=math.sqrt(0.5 * rounds / rho))
 
     def spent(self, answers: int) -> PrivacySpent:
         """The cost of that many answers."""
