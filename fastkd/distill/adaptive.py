@@ -125,6 +125,7 @@ class AdaptiveSchedule:
         self.detector = detector
         self._squares: deque[float] = deque(maxlen=fast)
         self._volatilities: deque[float] = deque(maxlen=slow)
+        self._usual = 0.0  # until half of the candles that it takes have been seen
         self._last: float | None = None
         self._candles = 0
         self._since = 0
@@ -135,15 +136,16 @@ class AdaptiveSchedule:
         restart = False
         if self._last is not None:
             change = math.log(close / self._last)
-            usual = self._usual()  # before this candle
-            if usual > 0.0 and self.detector is not False:  # a fall in volatility is no reason to forget
-                restart = self.detector.update(min(abs(change) / usual, 4.0)) > 0
+            # judged by what was usual before this candle; a fall in volatility is no reason to forget
+            if self._usual > 0.0 and self.detector is not False:
+                restart = self.detector.update(min(abs(change) / self._usual, 4.0)) > 0
             self._squares.append(change * change)
             if len(self._squares) == self.fast:
                 self._volatilities.append(math.sqrt(sum(self._squares) / self.fast))
+            if 2 * len(self._volatilities) >= self.slow:
+                self._usual = float(np.median(np.fromiter(self._volatilities, float)))
         self._last = close
-        usual = self._usual()
-        v = max(self._volatilities[-1] / usual, 1e-3) if usual > 0.0 else 1.0
+        v = max(self._volatilities[-1] / self._usual, 1e-3) if self._usual > 0.0 else 1.0
         low, high = self.interval_range
         interval = int(min(max(round(self.interval / v), low), high))
         self._since += 1
@@ -170,13 +172,6 @@ class AdaptiveSchedule:
     def rounds(self, closes: Iterable[float]) -> Rounds:
         """The steps at which a round is due, as `FedMD` takes them: ``schedule=rounds, rounds=len(rounds)``."""
         return Rounds(tuple(step for step in self.plan(closes) if step.distill))
-
-    def _usual(self) -> float:
-        """The usual volatility; 0 while half of the candles that it takes have not been seen."""
-        if 2 * len(self._volatilities) < self.slow:
-            return 0.0
-        return float(np.median(self._volatilities))
-
 
 @dataclass(frozen=True)
 class Rounds:

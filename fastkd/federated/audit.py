@@ -53,7 +53,8 @@ class MembershipAudit:
         verdict = "better than a guess" if self.leaks else "no better than a guess"
         return (
             f"membership attack: AUC {self.auc:.3f} ± {self.auc_error:.3f} ({verdict}), "
-            f"advantage {self.advantage:.3f}, {100 * self.found_at_one_percent:.1f} % of members found at 1 % false alarms"
+            f"advantage {self.advantage:.3f}, "
+            f"{100 * self.found_at_one_percent:.1f} % of members found at 1 % false alarms"
         )
 
 

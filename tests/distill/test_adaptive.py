@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastkd.distill import AdaptiveSchedule
-from fastkd.federated import Client, FedMD
 from fastkd.features.changes import PageHinkley
+from fastkd.federated import Client, FedMD
 from fastkd.market import Candles
 from fastkd.models import MLPClassifier
 
@@ -71,7 +71,8 @@ def test_one_wild_candle_is_no_regime_but_many_are():
 
 
 def test_a_detector_of_ones_own():
-    found = AdaptiveSchedule(fast=5, slow=50, detector=PageHinkley(20.0, warmup=50)).plan(walk((200, 0.001), (50, 0.01)))
+    schedule = AdaptiveSchedule(fast=5, slow=50, detector=PageHinkley(20.0, warmup=50))
+    found = schedule.plan(walk((200, 0.001), (50, 0.01)))
     assert any(step.restart for step in found[200:])
     with pytest.raises(TypeError, match="detector needs update"):
         AdaptiveSchedule(detector=3)
@@ -93,7 +94,8 @@ def test_it_drives_a_federation():
     rounds = AdaptiveSchedule(fast=12, slow=200, interval=60).rounds(closes)
     X = np.random.default_rng(0).normal(size=(90, 3))
     y = (X[:, 0] > 0).astype(int)
-    clients = [Client(f"c{k}", MLPClassifier(hidden=(4,)), X[k * 20 : k * 20 + 20], y[k * 20 : k * 20 + 20]) for k in (0, 1)]
+    parts = [slice(0, 20), slice(20, 40)]
+    clients = [Client(f"c{k}", MLPClassifier(hidden=(4,)), X[part], y[part]) for k, part in enumerate(parts)]
     result = FedMD(clients, X[40:], schedule=rounds, rounds=len(rounds), revisit_epochs=1, digest_epochs=1,
                    initial_epochs=2, random_state=0).run()  # fmt: skip
     assert result.series("restart") == [step.restart for step in rounds.steps]
@@ -110,6 +112,8 @@ def test_the_crash_of_october_2025(data_dir, symbol):
     if not path.exists():
         pytest.skip(f"{path.name} is not among the recorded candles")
     candles = Candles.read_csv(path)
+    crash = int(np.searchsorted(candles.start_ms.astype("datetime64[ms]"), CRASH))
+    candles = candles[crash - 1500 : crash + 600]
     times = candles.start_ms.astype("datetime64[ms]")
     steps = AdaptiveSchedule(fast=12, slow=576, interval=48).plan(candles.close)
     before = int(np.searchsorted(times, CRASH)) - 1

@@ -45,6 +45,7 @@ def test_break_even_is_where_the_cheaper_one_changes(clients, rounds, parameters
 
 
 def test_bad_arguments():
-    for args, text in [((0, 1, 1, 1, 2), "n_clients"), ((1, 1, 1, 1, 2, 0), "itemsize"), ((1, 1, 1, 1, 2, (4,)), "pair")]:
+    one = (1, 1, 1, 1, 2)
+    for args, text in [((0, 1, 1, 1, 2), "n_clients"), ((*one, 0), "itemsize"), ((*one, (4,)), "pair")]:
         with pytest.raises(ValueError, match=text):
             communication_cost(*args)

@@ -178,7 +178,7 @@ def test_a_fresh_subset_each_round_fills_the_consensus_bit_by_bit(blobs):
     result = FedMD(clients, public, public_rows=30, **QUICK, callbacks=[
         lambda record, result: known.append(~np.isnan(result.consensus[:, 0]))
     ]).run()  # fmt: skip
-    assert [k.sum() for k in known][0] == 30
+    assert known[0].sum() == 30
     assert known[0].sum() < known[1].sum() < known[2].sum() < 100
     np.testing.assert_allclose(result.consensus[known[-1]].sum(axis=1), 1.0)
 

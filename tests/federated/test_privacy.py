@@ -12,7 +12,7 @@ from fastkd.federated.privacy import gaussian_delta, gaussian_epsilon, zcdp_epsi
 from fastkd.models import MLPClassifier
 
 
-@pytest.mark.parametrize(("noise", "answers", "delta"), [(1.0, 1, 1e-5), (4.0, 10, 1e-6), (0.5, 3, 1e-3), (20, 5, 1e-5)])
+@pytest.mark.parametrize(("noise", "answers", "delta"), [(1.0, 1, 1e-5), (4.0, 10, 1e-6), (0.5, 3, 1e-3)])
 def test_the_account_lies_between_the_exact_value_and_the_simple_bound(noise, answers, delta):
     rho = answers / (2 * noise**2)
     exact, ours = gaussian_epsilon(noise, answers, delta), zcdp_epsilon(rho, delta)
@@ -152,9 +152,11 @@ def test_the_audit_by_hand():
 
 
 def test_bad_mechanisms():
-    for options, text in [({"epsilon": 0.0}, "epsilon"), ({"epsilon": 1.0, "delta": 1.0}, "delta must lie"),
-                          ({"epsilon": 1.0, "clip": -1}, "clip"), ({"epsilon": 1.0, "noise_multiplier": 0}, "noise_m")]:  # fmt: skip
+    for options, text in [
+        ({"epsilon": 0.0}, "epsilon"), ({"delta": 1.0}, "delta must lie"), ({"clip": -1}, "clip"),
+        ({"noise_multiplier": 0}, "noise_m"),
+    ]:  # fmt: skip
         with pytest.raises(ValueError, match=text):
-            GaussianMechanism(**options)
+            GaussianMechanism(**{"epsilon": 1.0, **options})
     with pytest.raises(ValueError, match="call calibrated"):
         _ = GaussianMechanism(1.0).rho

@@ -147,7 +147,7 @@ def test_attacks_by_hand():
     flipped = ScaledPredictions(-1.0, space="probability")(HONEST, rng)
     mean = HONEST.mean(axis=0)
     np.testing.assert_allclose(flipped, (1 / mean) / (1 / mean).sum(axis=1, keepdims=True))
-    with pytest.raises(ValueError, match="target must be a class 0 .. 2"):
+    with pytest.raises(ValueError, match="target must be a class"):
         ConstantClass(3)(HONEST, rng)
     with pytest.raises(ValueError, match="attack is on predictions"):
         LossMaximization()(np.zeros((3, 4)), rng)
