@@ -1,4 +1,4 @@
-"""One round of federated distillation: ten students of about 1,000 parameters, 1,000 public rows, 5,000 private rows each.
+"""A round of federated distillation: ten students of 1,000 parameters, 1,000 public rows, 5,000 private rows each.
 
 A round is 5 epochs on the private rows with hard labels, 5 on the public ones with soft labels, predictions on the
 public rows, and their mean. fastkd runs `FedMD` as users do, checks included; torch runs the same loop, eager with its
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class TorchRound:
     def _network(self, hidden: Sequence[int], flat: np.ndarray) -> Any:
         nn, layers, at = self.torch.nn, [], 0
         sizes = (FEATURES, *hidden, CLASSES)
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        for n_in, n_out in pairwise(sizes):
             linear = nn.Linear(n_in, n_out)
             with self.torch.no_grad():
                 weight = flat[at : at + n_in * n_out].reshape(n_in, n_out).T.copy()

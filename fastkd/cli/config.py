@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ def chosen(settings: type, options: argparse.Namespace, config: Mapping[str, Any
         if given is not None:
             values[field.name] = given
         elif field.name in config:
-            values[field.name] = _fitting(field.name, config[field.name], field.default)
+            default = field.default if field.default_factory is MISSING else field.default_factory()
+            values[field.name] = _fitting(field.name, config[field.name], default)
     return settings(**values)
 
 
@@ -66,6 +67,6 @@ def _fitting(name: str, value: Any, default: Any) -> Any:
         return tuple(value)
     if isinstance(default, float) and type(value) is int:
         return float(value)
-    if default is not None and (type(value) is not type(default)):
+    if type(value) is not type(default):
         raise ValueError(f"{name} must be {type(default).__name__}, as {default!r}; got {value!r}")
     return value

@@ -55,7 +55,7 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "distill",
         help="a small model from a large one, on candles; written as a model file",
         description="Distill a teacher (a model file, or one that is trained here) into a small network, compare both "
-        "and a student without a teacher on later candles, and write the student with its scaler: fastkd.load reads it.",
+        "and a student without a teacher on later candles, and write the student, which takes raw features.",
     )
     distill.add_argument("candles", type=Path, metavar="FILE", help="candles, .csv or .csv.gz")
     distill.add_argument("--output", type=Path, required=True, metavar="FILE", help="the student, .safetensors")
@@ -92,16 +92,17 @@ def _distill(options: argparse.Namespace) -> int:
     rows = scaler.transform(X).astype(np.float32)
 
     if options.teacher is not None:
-        import fastkd
+        from fastkd._io import load
 
-        teacher = fastkd.load(options.teacher)
+        teacher = load(options.teacher)
         logits, raw = teacher.predict_logits(X[train]), X
     else:
         teacher = _network(settings.teacher_hidden, settings.teacher_epochs, settings, early_stopping=True, l2=3e-4)
         teacher.fit(rows[train], y[train], classes=CLASSES)
         logits, raw = teacher.predict_logits(rows[train]), rows
-    said = {"teacher": teacher.predict_proba(raw[test])}
-    alone = _network(settings.student_hidden, settings.student_epochs, settings).fit(rows[train], y[train], classes=CLASSES)
+    said: dict[str, Any] = {"teacher": teacher.predict_proba(raw[test])}
+    alone = _network(settings.student_hidden, settings.student_epochs, settings)
+    alone.fit(rows[train], y[train], classes=CLASSES)
     said["labels only"] = alone.predict_proba(rows[test])
     student = _network(settings.student_hidden, settings.student_epochs, settings)
     distill(logits, student, rows[train], y[train], temperature=settings.temperature, kd_weight=settings.kd_weight)

@@ -114,11 +114,13 @@ def summary(result: VenueResult) -> str:
             f"{way:12}{100 * e.accuracy:>9.2f}%{100 * e.majority:>9.2f}%{100 * e.balanced_accuracy:>9.2f}%{e.mcc:>8.3f}"
             f"{e.log_loss:>10.4f}{e.no_skill_log_loss:>10.4f}"
         )
-    lines += ["", f"{'accuracy':12}" + "".join(f"{way:>12}" for way in ways)]
-    for name in result.by_venue[ways[0]]:
+    names = list(result.by_venue[ways[0]])
+    width = max(12, *map(len, names))
+    lines += ["", "accuracy".ljust(width) + "".join(f"{way:>12}" for way in ways)]
+    for name in names:
         hostile = "  (hostile)" if name in result.settings.attacks else ""
         cells = "".join(f"{100 * result.by_venue[way][name].accuracy:>11.2f}%" for way in ways)
-        lines.append(f"{name[-12:]:12}{cells}{hostile}")
+        lines.append(f"{name:{width}}{cells}{hostile}")
     if {LOCAL, FEDMD, POOLED} <= set(ways):
         lines += ["", verdict(result)]
     lines.append(f"FedMD sent {result.bytes_up:,} bytes up and {result.bytes_down:,} down.")
@@ -182,6 +184,7 @@ def plot(result: VenueResult, path: Path) -> None:
     bars.legend(fontsize=7)
     for k, series in enumerate(result.rounds):
         curve.plot(range(1, len(series) + 1), [100 * a for a in series], marker="o", label=f"fold {k + 1}")
+    curve.set_xticks(range(1, 1 + max(map(len, result.rounds), default=1)))
     curve.set_xlabel("round of FedMD")
     curve.set_ylabel("accuracy of honest venues, %")
     curve.legend(fontsize=7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +180,14 @@ def _check(venues: Sequence[Venue], settings: VenueSettings) -> None:
     names = [venue.name for venue in venues]
     if len(names) < 2:
         raise ValueError("a federation of venues needs at least two files of candles")
-    if not (0 < settings.public_share and 0 < settings.test_share and settings.public_share + settings.test_share < 1):
+    shares = settings.public_share, settings.test_share
+    if min(shares) <= 0 or sum(shares) >= 1:
         raise ValueError("public_share and test_share must be above 0, and below 1 together")
     for what, given in (("hidden", settings.hidden), ("attacks", settings.attacks)):
         unknown = sorted(set(given) - set(names))
         if unknown:
-            raise ValueError(f"{what} names venues that do not exist: {', '.join(unknown)}; there are {', '.join(names)}")
+            known = ", ".join(names)
+            raise ValueError(f"{what} names venues that do not exist: {', '.join(unknown)}; there are {known}")
     for attack in settings.attacks.values():
         if attack not in federated.__all__ or not _is_attack(getattr(federated, attack)):
             raise ValueError(f"unknown attack {attack!r}; see fastkd.federated, such as LossMaximization or SignFlip")
@@ -207,7 +210,7 @@ def _folds(venues: Sequence[Venue], settings: VenueSettings) -> Any:
     test_from = begin + (1.0 - settings.test_share) * span
     edges = np.linspace(test_from, end + 1, settings.folds + 1)
     rng = np.random.default_rng(settings.seed)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         public_from = first - settings.public_share * span
         parts = [{v.name: _between(v, low, high, settings.horizon) for v in venues}
                  for low, high in ((begin, public_from), (public_from, first), (first, last))]  # fmt: skip
@@ -254,7 +257,8 @@ def _learn(way: str, fold: _Fold, settings: VenueSettings) -> tuple[dict[str, An
             model.fit(X, y, classes=CLASSES)
         return models, None
     clients = [Client(name, models[name], *fold.private[name]) for name in names]
-    if way == FEDAVG:
+    if way == FEDAVG:  # who would lie about predictions turns its gradient round here
+        attacks = {n: federated.SignFlip() if a.__module__.endswith("prediction_attacks") else a for n, a in attacks.items()}
         shared = models[names[0]].initialize(fold.public.shape[1], len(CLASSES))
         alike = [Client(c.name, None, c.X, c.y) for c in clients]
         result = RobustFL(shared, alike, aggregator=settings.aggregator, f=settings.f, rounds=3 * settings.rounds,
