@@ -91,15 +91,16 @@ def _distill(options: argparse.Namespace) -> int:
     scaler = Standardizer().fit(X[train])
     rows = scaler.transform(X).astype(np.float32)
 
+    raw: Any
     if options.teacher is not None:
         from fastkd._io import load
 
-        teacher = load(options.teacher)
-        logits, raw = teacher.predict_logits(X[train]), X
+        teacher, raw = load(options.teacher), X
     else:
         teacher = _network(settings.teacher_hidden, settings.teacher_epochs, settings, early_stopping=True, l2=3e-4)
+        raw = rows
         teacher.fit(rows[train], y[train], classes=CLASSES)
-        logits, raw = teacher.predict_logits(rows[train]), rows
+    logits = teacher.predict_logits(raw[train])
     said: dict[str, Any] = {"teacher": teacher.predict_proba(raw[test])}
     alone = _network(settings.student_hidden, settings.student_epochs, settings)
     alone.fit(rows[train], y[train], classes=CLASSES)

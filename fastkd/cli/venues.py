@@ -258,7 +258,8 @@ def _learn(way: str, fold: _Fold, settings: VenueSettings) -> tuple[dict[str, An
         return models, None
     clients = [Client(name, models[name], *fold.private[name]) for name in names]
     if way == FEDAVG:  # who would lie about predictions turns its gradient round here
-        attacks = {n: federated.SignFlip() if a.__module__.endswith("prediction_attacks") else a for n, a in attacks.items()}
+        liars = [name for name, attack in attacks.items() if attack.__module__.endswith("prediction_attacks")]
+        attacks |= {name: federated.SignFlip() for name in liars}
         shared = models[names[0]].initialize(fold.public.shape[1], len(CLASSES))
         alike = [Client(c.name, None, c.X, c.y) for c in clients]
         result = RobustFL(shared, alike, aggregator=settings.aggregator, f=settings.f, rounds=3 * settings.rounds,
