@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every subcommand."""
     from fastkd._version import __version__
+    from fastkd.cli.distill import add_distill
+    from fastkd.cli.federate import add_federate
     from fastkd.cli.fetch import add_fetch
     from fastkd.cli.selfdistill import add_selfdistill
 
@@ -48,6 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     add_fetch(commands)
     add_selfdistill(commands)
+    add_distill(commands)
+    add_federate(commands)
     return parser
 
 

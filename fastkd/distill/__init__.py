@@ -1,6 +1,7 @@
 """Distillation: a student that learns from a teacher, or from itself."""
 
 from fastkd.distill._committee import Uncertainty, spread
+from fastkd.distill.adaptive import AdaptiveSchedule
 from fastkd.distill.born_again import BornAgain
 from fastkd.distill.comparison import GenerationReport, compare_generations
 from fastkd.distill.own_teacher import BeYourOwnTeacher
@@ -10,6 +11,7 @@ from fastkd.distill.teacher_student import distill
 from fastkd.distill.uncertainty_head import UncertaintyStudent
 
 __all__ = [
+    "AdaptiveSchedule",
     "BeYourOwnTeacher",
     "BornAgain",
     "CosineCycles",
