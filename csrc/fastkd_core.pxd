@@ -16,6 +16,9 @@ cdef extern from "fastkd.h" nogil:
         FKD_CLASSES
         FKD_SQUARED
         FKD_QUANTILE
+        FKD_ROWWISE
+        FKD_GLOBAL
+        FKD_MSE
         FKD_SGD
         FKD_ADAM
 
@@ -72,6 +75,11 @@ cdef extern from "fastkd.h" nogil:
         void (*order)(const float **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
         void (*sq_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const float **, int64_t, const double *, int64_t, int64_t, float *) noexcept nogil
+        int64_t (*rop_scratch)(const fkd_mlp *, int64_t) noexcept nogil
+        double (*rop)(const fkd_mlp *, const float *, const float *, const float *, const fkd_targets_f32 *, int64_t, float *, float *, float *,
+                      float *, float *) noexcept nogil
+        double (*gradient_match)(const fkd_mlp *, const float *, const float *, const float *, const fkd_targets_f32 *, const int64_t *, int64_t,
+                                 int, float *, float *, float *) noexcept nogil
 
     ctypedef struct fkd_kernels_f64:
         int64_t (*softmax)(const double *, int64_t, int64_t, double, int, double *) noexcept nogil
@@ -89,6 +97,11 @@ cdef extern from "fastkd.h" nogil:
         void (*order)(const double **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
         void (*sq_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const double **, int64_t, const double *, int64_t, int64_t, double *) noexcept nogil
+        int64_t (*rop_scratch)(const fkd_mlp *, int64_t) noexcept nogil
+        double (*rop)(const fkd_mlp *, const double *, const double *, const double *, const fkd_targets_f64 *, int64_t, double *, double *, double *,
+                      double *, double *) noexcept nogil
+        double (*gradient_match)(const fkd_mlp *, const double *, const double *, const double *, const fkd_targets_f64 *, const int64_t *, int64_t,
+                                 int, double *, double *, double *) noexcept nogil
 
     ctypedef struct fkd_table:
         int abi

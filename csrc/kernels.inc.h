@@ -9,3 +9,5 @@
 #include "mlp.inc.h"
 #include "predict.inc.h"
 #include "aggregate.inc.h"
+#include "roperator.inc.h"
+#include "match.inc.h"

@@ -338,3 +338,7 @@ def nearest_neighbor_mixing(X, f):
     """Each update becomes the mean of the n - f nearest to it, itself included."""
     X = np.asarray(X, float)
     return np.array([X[np.argsort(row, kind="stable")[: len(X) - f]].mean(axis=0) for row in sq_distances(X)])
+
+
+# at the end: they build on the definitions above
+from fastkd.reference.roperator import gradient_distance, gradient_match, r_operator  # noqa: E402, F401
