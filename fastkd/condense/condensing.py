@@ -74,7 +74,7 @@ def condense(
     per_class : int
         Rows a class.
     model : str, tuple, MLPClassifier, MLPRegressor or None
-        The network inside: "softmax", "linear" or "ridge" (squared loss), "mlp" (one hidden layer of 64, the default), widths of hidden
+        The network inside: "softmax", "linear" or "ridge" (squared loss), "mlp" (one hidden layer of 64, the default; feature alignment has two), widths of hidden
         layers, or an estimator whose layers and activation to take.
     random_state : int, Generator or None
     learning_rate : float, optional
@@ -190,7 +190,8 @@ def _learn(rows, method, per_class, model, rng, rate, iterations, tol, progress,
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"{method} has no option {unknown[0]!r}; it has {', '.join(known)}")
-    net = read_net(model, rows.n_features, rows.n_outputs, rows.classes is None, rows.dtype)
+    hidden = (64, 64) if method == "feature_alignment" else (64,)
+    net = read_net(model, rows.n_features, rows.n_outputs, rows.classes is None, rows.dtype, hidden)
     seed = int(rng.integers(2**62))
     history: dict[str, Any] = {}
 

@@ -24,7 +24,7 @@ def rbf_slope(X: np.ndarray, Y: np.ndarray, gamma: float, K: np.ndarray, dK: np.
 
 def ntk(X: np.ndarray, Y: np.ndarray, depth: int) -> np.ndarray:
     """Neural tangent kernel of a ReLU network with `depth` hidden layers (Jacot et al. 2018; Cho and Saul 2009)."""
-    return _ntk(X, Y, depth)[0]
+    return ntk_layers(X, Y, depth)[0]
 
 
 def ntk_diagonal(X: np.ndarray, depth: int) -> np.ndarray:
@@ -37,49 +37,49 @@ def ntk_diagonal(X: np.ndarray, depth: int) -> np.ndarray:
     return theta
 
 
-def ntk_slope(X: np.ndarray, Y: np.ndarray, depth: int, dK: np.ndarray, same: bool = False) -> np.ndarray:
-    """Derivative by X of sum dK * ntk(X, Y), Y held fixed; `same`: Y is X, whose diagonal is treated exactly."""
-    _, layers = _ntk(X, Y, depth)
+def ntk_slope(X: np.ndarray, Y: np.ndarray, layers: list, dK: np.ndarray, same: bool = False) -> np.ndarray:
+    """Derivative by X of sum dK * ntk(X, Y), Y held fixed; `layers` from `ntk_layers`.
+
+    `same`: Y is X; ntk(x, x) is linear in |x|^2, and half of its derivative belongs to each argument.
+    """
     extra = np.zeros(len(X))
-    if same:  # ntk(x, x) is linear in |x|^2; half of its derivative belongs to each argument
-        extra = 0.5 * np.diag(dK) * _diagonal_factor(depth)
+    if same:
+        extra = 0.5 * np.diag(dK) * _diagonal_factor(len(layers))
         dK = dK.copy()
         np.fill_diagonal(dK, 0)
     d_theta, d_s, d_q = dK.copy(), np.zeros_like(dK), np.zeros(len(X))
-    for s, q1, q2, theta in reversed(layers):
-        # theta' = s' + w k0 theta, s' = w F + b, F = sqrt(q1 q2) (sin t + (pi - t) cos t) / 2 pi, k0 = (pi - t) / 2 pi
-        root = np.sqrt(q1[:, None] * q2)
-        c = np.clip(s / root, -1, 1)
-        angle = np.arccos(c)
-        sine = np.maximum(np.sin(angle), 1e-6)
-        k0 = (np.pi - angle) / (2 * np.pi)
-        d_s = d_s + d_theta
-        d_k0 = W_VARIANCE * d_theta * theta
-        d_theta = W_VARIANCE * k0 * d_theta
-        d_c = d_k0 / (2 * np.pi * sine)
-        d_q = W_VARIANCE / 2 * d_q
-        d_q += (W_VARIANCE * d_s * (np.sqrt(q2 / q1[:, None]) * sine / (4 * np.pi))).sum(axis=1)
-        d_q += (d_c * (-c / (2 * q1[:, None]))).sum(axis=1)
-        d_s = W_VARIANCE * d_s * k0 + d_c / root
-    d_s = d_s + d_theta
+    for root, c, sine, k0, q1, q2, theta in reversed(layers):
+        # s' = w root (sine / 2 pi + k0 c) + b, k0 = (pi - arccos c) / 2 pi, theta' = s' + w k0 theta
+        d_s += d_theta
+        d_c = d_theta * theta
+        d_c *= W_VARIANCE / (2 * np.pi)
+        d_c /= np.maximum(sine, 1e-6)
+        d_theta *= k0
+        d_theta *= W_VARIANCE
+        d_q *= W_VARIANCE / 2
+        d_q += W_VARIANCE / (4 * np.pi) * ((d_s * sine) @ np.sqrt(q2)) / np.sqrt(q1)
+        d_q -= (d_c * c).sum(axis=1) / (2 * q1)
+        d_s *= k0
+        d_s *= W_VARIANCE
+        d_s += d_c / root
+    d_s += d_theta
     scale = W_VARIANCE / X.shape[1]
     return scale * (d_s @ Y) + 2 * scale * (d_q + extra)[:, None] * X
 
 
-def _ntk(X: np.ndarray, Y: np.ndarray, depth: int):
-    """The kernel and, per ReLU, (covariance, variance of X, variance of Y, tangent kernel) before it."""
+def ntk_layers(X: np.ndarray, Y: np.ndarray, depth: int) -> tuple[np.ndarray, list]:
+    """The kernel and, per ReLU: root of the variances' product, cosine, sine, k0, both variances, tangent kernel before it."""
     s = W_VARIANCE * (X @ Y.T) / X.shape[1] + B_VARIANCE
     q1 = W_VARIANCE * (X * X).mean(axis=1) + B_VARIANCE
     q2 = W_VARIANCE * (Y * Y).mean(axis=1) + B_VARIANCE
-    theta, layers = s.copy(), []
+    theta, layers = s, []
     for _ in range(depth):
-        layers.append((s, q1, q2, theta))
-        root = np.sqrt(q1[:, None] * q2)
+        root = np.sqrt(q1)[:, None] * np.sqrt(q2)
         c = np.clip(s / root, -1, 1)
-        angle = np.arccos(c)
-        k0 = (np.pi - angle) / (2 * np.pi)
-        F = root * (np.sin(angle) / (2 * np.pi) + k0 * c)
-        s = W_VARIANCE * F + B_VARIANCE
+        sine = np.sqrt(1 - c * c)
+        k0 = (np.pi - np.arccos(c)) / (2 * np.pi)
+        layers.append((root, c, sine, k0, q1, q2, theta))
+        s = W_VARIANCE * root * (sine / (2 * np.pi) + k0 * c) + B_VARIANCE
         theta = s + W_VARIANCE * k0 * theta
         q1, q2 = W_VARIANCE * q1 / 2 + B_VARIANCE, W_VARIANCE * q2 / 2 + B_VARIANCE
     return theta, layers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastkd.condense.course import State, Step, adam, prepare
-from fastkd.condense.kernels import ntk, ntk_slope, rbf, rbf_slope
+from fastkd.condense.kernels import ntk_layers, ntk_slope, rbf, rbf_slope
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
 from fastkd.condense.start import initial_rows
@@ -22,43 +22,45 @@ class KernelRidge:
         self.kernel, self.ridge, self.gamma = kernel, ridge, gamma
         self.depth = int(kernel[3:] or 0) if kernel != "rbf" else 0
 
-    def of(self, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
-        return rbf(X, Y, self.gamma) if self.kernel == "rbf" else ntk(X, Y, self.depth)
+    def of(self, X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, list]:
+        """The kernel, and what its slope needs."""
+        return (rbf(X, Y, self.gamma), []) if self.kernel == "rbf" else ntk_layers(X, Y, self.depth)
 
-    def slope(self, X: np.ndarray, Y: np.ndarray, K: np.ndarray, dK: np.ndarray, same: bool = False) -> np.ndarray:
+    def slope(self, X: np.ndarray, Y: np.ndarray, K: np.ndarray, layers: list, dK: np.ndarray, same: bool = False):
+        """Derivative by X of sum dK * K(X, Y)."""
         if self.kernel == "rbf":
             return rbf_slope(X, Y, self.gamma, K, dK)
-        return ntk_slope(X, Y, self.depth, dK, same)
+        return ntk_slope(X, Y, layers, dK, same)
 
     def system(self, S: np.ndarray):
-        """K_SS, and the Cholesky factor of K_SS + ridge tr(K_SS) / n I."""
+        """K_SS, what its slope needs, and the Cholesky factor of K_SS + ridge tr(K_SS) / n I."""
         from scipy.linalg import cho_factor
 
-        K = self.of(S, S)
+        K, layers = self.of(S, S)
         A = K.copy()
         A[np.diag_indices(len(S))] += self.ridge * np.trace(K) / len(S)
-        return K, cho_factor(A, lower=True, overwrite_a=True, check_finite=False)
+        return K, layers, cho_factor(A, lower=True, overwrite_a=True, check_finite=False)
 
     def predict(self, S: np.ndarray, y: np.ndarray, X: np.ndarray) -> np.ndarray:
         from scipy.linalg import cho_solve
 
-        return self.of(X, S) @ cho_solve(self.system(S)[1], y, check_finite=False)
+        return self.of(X, S)[0] @ cho_solve(self.system(S)[2], y, check_finite=False)
 
 
 def kip_loss(ridge: KernelRidge, S: np.ndarray, y: np.ndarray, X: np.ndarray, target: np.ndarray):
     """(loss, dS, dy) of 0.5 mean (K_XS (K_SS + ridge tr(K_SS) / n I)^-1 y - target)^2, mean over rows and outputs."""
     from scipy.linalg import cho_solve
 
-    K, factor = ridge.system(S)
-    K_sx = ridge.of(S, X)
+    K, layers, factor = ridge.system(S)
+    K_sx, layers_sx = ridge.of(S, X)
     a = cho_solve(factor, y, check_finite=False)
     gap = K_sx.T @ a - target
     residual = gap / gap.size
     b = cho_solve(factor, K_sx @ residual, check_finite=False)  # also the derivative by y
     dK = -(b @ a.T)
     dK[np.diag_indices(len(S))] += ridge.ridge / len(S) * np.trace(dK)
-    dS = ridge.slope(S, X, K_sx, a @ residual.T)
-    dS += ridge.slope(S, S, K, dK + dK.T, same=True)  # both arguments of K_SS move
+    dS = ridge.slope(S, X, K_sx, layers_sx, a @ residual.T)
+    dS += ridge.slope(S, S, K, layers, dK + dK.T, same=True)  # both arguments of K_SS move
     return 0.5 * float((gap * gap).mean()), dS, b
 
 
@@ -66,7 +68,7 @@ def label_solve(ridge: KernelRidge, S: np.ndarray, X: np.ndarray, target: np.nda
     """The labels of the rows S with the smallest squared error on (X, target): linear least squares."""
     from scipy.linalg import cho_solve
 
-    predict = cho_solve(ridge.system(S)[1], ridge.of(S, X), check_finite=False).T
+    predict = cho_solve(ridge.system(S)[2], ridge.of(S, X)[0], check_finite=False).T
     return np.linalg.lstsq(predict, target, rcond=None)[0]
 
 

@@ -28,8 +28,7 @@ class Net:
 
     def fresh(self, rng: np.random.Generator) -> np.ndarray:
         """Random initial weights."""
-        sizes = self.kernel.sizes
-        return self.estimator.set_params(random_state=rng).initialize(sizes[0], sizes[-1]).parameters
+        return self.estimator._start(self.kernel, rng).parameters
 
     def targets(self, y: np.ndarray) -> Targets:
         """What the kernels learn from: codes (n,), or soft labels or values (n, n_outputs)."""
@@ -66,16 +65,18 @@ class Net:
         return params
 
 
-def read_net(model: Any, n_features: int, n_outputs: int, regression: bool, dtype: np.dtype) -> Net:
+def read_net(
+    model: Any, n_features: int, n_outputs: int, regression: bool, dtype: np.dtype, hidden: tuple[int, ...] = (64,)
+) -> Net:
     """The network that `model` names.
 
-    Names are "mlp" (64 hidden units), "softmax", "linear" and "ridge" (squared loss); an `MLPClassifier` or
+    None gives `hidden`. Names are "mlp" (64 hidden units), "softmax", "linear" and "ridge" (squared loss); an `MLPClassifier` or
     `MLPRegressor` lends hidden layers, activation and l2; a tuple gives the widths of hidden layers.
     """
     options: dict[str, Any] = {"dtype": np.dtype(dtype).name}
     squared = regression or model in ("linear", "ridge")
     if model is None:
-        options["hidden"] = (64,)
+        options["hidden"] = hidden
     elif isinstance(model, str):
         if model not in NAMED:
             raise ValueError(f"model must be one of {', '.join(NAMED)}, an MLPClassifier or MLPRegressor; got {model!r}")
