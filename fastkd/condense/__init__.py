@@ -1,4 +1,4 @@
-"""Dataset condensation: a few rows that train a model nearly as well as all of them, and the verdict whether they do."""
+"""Dataset condensation: a few rows that should train a model as well as all of them, and a verdict whether they do."""
 
 from fastkd.condense.condensed import Condensed
 from fastkd.condense.condensing import METHODS, condense

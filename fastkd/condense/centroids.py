@@ -37,8 +37,8 @@ def k_means(X: np.ndarray, k: int, rng: np.random.Generator, *, iterations: int 
         sums = np.add.reduceat(X[order].astype(np.float64), starts, axis=0)
         new[full] = sums / sizes[full, None]
         far = np.argsort(-D[np.arange(len(X)), label], kind="stable")
-        for j, row in zip(np.flatnonzero(sizes == 0), far):
-            new[j] = X[row]
+        empty = np.flatnonzero(sizes == 0)
+        new[empty] = X[far[: len(empty)]]
         if np.array_equal(new, C):
             break
         C = new

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -57,28 +58,32 @@ def condense(
 ) -> Condensed:
     """Condense a data set to `per_class` rows of each class.
 
-    Always compare with centroids, k-medoids and random rows of the same number (`evaluate`): on feature rows they often win.
+    Always compare with centroids, k-medoids and random rows of the same number (`evaluate`): on feature rows they
+    often win.
 
     Parameters
     ----------
     X : (n, n_features) array or memory map, or a stream
-        Standardized features. An array is read in batches where it is. A stream is an iterator of (X, y) blocks, or a function that
-        returns one (see `parquet_blocks`); of it at most `pool` random rows of each class stay in memory.
+        Standardized features. An array is read in batches where it is. A stream is an iterator of (X, y) blocks, or
+        a function that returns one (see `parquet_blocks`); of it at most `pool` random rows of each class stay in
+        memory.
     y : (n,) labels, or (n,) or (n, k) real values
         Floats that are not all whole numbers make it a regression: then `per_class` is the number of all rows.
     method : str
-        "gradient_matching", "distribution_matching", "trajectory_matching", "kip", "unrolled", "feature_alignment": rows learnt by
-        gradient descent; see their modules for `options`. "linear_sketch": the d + k rows with exactly the least-squares gradients
-        of X and y as they are, no intercept added; `per_class` and `model` are not used. "centroids" (k-means), "kmedoids", "herding",
-        "kcenter", "random".
+        "gradient_matching", "distribution_matching", "trajectory_matching", "kip", "unrolled", "feature_alignment":
+        rows learnt by gradient descent; see their modules for `options`. "linear_sketch": the d + k rows with
+        exactly the least-squares gradients of X and y as they are, no intercept added; `per_class` and `model` are
+        not used. "centroids" (k-means), "kmedoids", "herding", "kcenter", "random".
     per_class : int
         Rows a class.
     model : str, tuple, MLPClassifier, MLPRegressor or None
-        The network inside: "softmax", "linear" or "ridge" (squared loss), "mlp" (one hidden layer of 64, the default; feature alignment has two), widths of hidden
-        layers, or an estimator whose layers and activation to take.
+        The network inside: "softmax", "linear" or "ridge" (squared loss), "mlp" (one hidden layer of 64, the
+        default; feature alignment has two), widths of hidden layers, or an estimator whose layers and activation to
+        take.
     random_state : int, Generator or None
     learning_rate : float, optional
-        Of the rows. By default several are tried for a fifth of the iterations; the best at training a network goes on.
+        Of the rows. By default several are tried for a fifth of the iterations; the best at training a network goes
+        on.
     iterations : int, optional
     tol : float, optional
         Stop when the mean loss has not fallen by this share in five stretches of iterations.
@@ -186,7 +191,11 @@ def _choose(rows: Rows, method: str, per_class: int, rng: np.random.Generator, p
 
 def _learn(rows, method, per_class, model, rng, rate, iterations, tol, progress, checkpoint, workers, options):
     prepare, rates = LEARNT[method]
-    known = [p for p in inspect.signature(prepare).parameters if p not in ("rows", "net", "per_class", "rng", "learning_rate")]
+    known = [
+        p
+        for p in inspect.signature(prepare).parameters
+        if p not in ("rows", "net", "per_class", "rng", "learning_rate")
+    ]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"{method} has no option {unknown[0]!r}; it has {', '.join(known)}")
@@ -205,43 +214,64 @@ def _learn(rows, method, per_class, model, rng, rate, iterations, tol, progress,
     if rate is None and len(rates) > 1 and checkpoint is not None and os.path.exists(checkpoint):
         rate = _rate_of(checkpoint, rates)
     if rate is None and len(rates) > 1:
-        rate, history["search"] = _search(run, rows, net, rates, seed, workers, iterations, prepare, per_class, options)
+        rate, history["search"], way, state = _search(
+            run, rows, net, rates, seed, workers, iterations, prepare, per_class, options
+        )
+        if way.interrupted:
+            history |= {"loss": way.losses, "learning_rate": rate}
+            info = {"interrupted": True, "converged": False, "iterations": len(way.losses), "options": options}
+            return _finish(rows, per_class, state, history, info)
     rate = as_positive(rates[0] if rate is None else rate, "learning_rate")
     state, way = run(rate, None, {"progress": progress, "checkpoint": checkpoint, "tol": tol})
     history |= {"loss": way.losses, "learning_rate": rate}
-    info = {"interrupted": way.interrupted, "converged": way.converged, "iterations": len(way.losses), "options": options}
+    info = {
+        "interrupted": way.interrupted,
+        "converged": way.converged,
+        "iterations": len(way.losses),
+        "options": options,
+    }
     return _finish(rows, per_class, state, history, info)
 
 
 def _search(run, rows, net, rates, seed, workers, iterations, prepare, per_class, options):
-    """The learning rate whose rows, after a part of the iterations, best train a network; and all scores."""
+    """The learning rate whose rows, after a part of the iterations, best train a network; all scores; its course and state."""
     if iterations is None:
         usual = prepare(rows, net, per_class, np.random.default_rng(seed), learning_rate=rates[0], **options)[2]
     else:
         usual = iterations
     X, y = rows.sample(2000, np.random.default_rng(seed + 1))
 
-    def trial(rate: float) -> float:
+    stop = threading.Event()
+
+    def trial(rate: float):
+        if stop.is_set():
+            return None
         state, way = run(rate, max(1, usual // SEARCH_SHARE), {})
         if way.interrupted:
-            raise KeyboardInterrupt
+            stop.set()
         small = _finish(rows, per_class, state, {}, {})
-        return proxy_score(rows, net, small, X, y, np.random.default_rng(seed + 2))
+        return proxy_score(rows, net, small, X, y, np.random.default_rng(seed + 2)), rate, way, state
 
     if workers == 1:
-        scores = [trial(rate) for rate in rates]
+        trials = [trial(rate) for rate in rates]
     else:
         with ThreadPoolExecutor(os.cpu_count() if workers == -1 else workers) as threads:
-            scores = list(threads.map(trial, rates))
-    found = {f"{rate:g}": score for rate, score in zip(rates, scores)}
-    return rates[int(np.argmax(scores))], found
+            trials = list(threads.map(trial, rates))
+    done = [t for t in trials if t is not None]
+    best = max(done, key=lambda t: t[0])
+    best[2].interrupted = stop.is_set()
+    return best[1], {f"{t[1]:g}": t[0] for t in done}, best[2], best[3]
 
 
-def proxy_score(rows: Rows, net: Net, small: Condensed, X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> float:
+def proxy_score(
+    rows: Rows, net: Net, small: Condensed, X: np.ndarray, y: np.ndarray, rng: np.random.Generator
+) -> float:
     """How well networks trained on the condensed rows do on real ones: balanced accuracy, or minus the squared error."""
     target = small.soft_labels
     if target is None:
-        target = np.searchsorted(rows.classes, small.y) if rows.classes is not None else small.y.reshape(len(small.X), -1)
+        target = (
+            np.searchsorted(rows.classes, small.y) if rows.classes is not None else small.y.reshape(len(small.X), -1)
+        )
     outputs = [net.kernel.forward(net.train(small.X, target, rng), X) for _ in range(3)]
     if rows.classes is None:
         return -float(np.mean([((f - y) ** 2).mean() for f in outputs]))
@@ -261,8 +291,7 @@ def _finish(rows: Rows, per_class: int, state, history, info) -> Condensed:
             soft = soft_labels(state["T"] * 10).astype(rows.dtype)
             history["kernel_labels"] = state["T"].tolist()
     else:
-        y = next((state[k] for k in ("Y", "T") if k in state), None)
-        y = state["y"] if y is None else y
+        y = next(state[k] for k in ("Y", "T", "y") if k in state)
     return Condensed(*_shaped(rows, X, y), history, soft, info=info)
 
 
@@ -295,7 +324,12 @@ def _printer(progress: Any, method: str) -> Callable[[int, int, float], None] | 
         import sys
 
         if done == total or done % max(1, total // 100) == 0:
-            print(f"\r{method} {done}/{total}  loss {loss:.5g} ", end="\n" if done == total else "", file=sys.stderr, flush=True)
+            print(
+                f"\r{method} {done}/{total}  loss {loss:.5g} ",
+                end="\n" if done == total else "",
+                file=sys.stderr,
+                flush=True,
+            )
 
     return line
 

@@ -40,8 +40,8 @@ def evaluate(
     X_test, y_test : test data
         Later than X in a time series; in time order.
     model : estimator, dict name -> estimator, or None
-        Downstream models with fit and predict (`random_state` is set where there is one). By default a perceptron with 64
-        hidden units, and a linear model.
+        Downstream models with fit and predict (`random_state` is set where there is one). By default a perceptron
+        with 64 hidden units, and a linear model.
     seeds : int or iterable of ints
         How many, or which. For each, models start anew and the baselines are drawn anew.
     baselines : iterable of {"random", "centroids", "kmedoids", "herding", "kcenter"}
@@ -87,7 +87,9 @@ def evaluate(
     for label, estimator in models.items():
         trials.append(_trial("full", label, estimator, [full] * len(seeds), X_test, y_test, seeds, regression, True))
         for name, small in sets.items():
-            trials.append(_trial(name, label, estimator, [small] * len(seeds), X_test, y_test, seeds, regression, False))
+            trials.append(
+                _trial(name, label, estimator, [small] * len(seeds), X_test, y_test, seeds, regression, False)
+            )
     sizes = sorted({_per_class(small, regression) for small in sets.values()})
     taken = {small.info.get("method") for small in sets.values()} | set(sets)
     for method in baselines:
@@ -96,7 +98,9 @@ def evaluate(
         for size in sizes:
             made = [condense(X, y, method=method, per_class=size, random_state=seed) for seed in seeds]
             if first.sample_weight is not None:  # the same class shares for all
-                made = [condense(X, y, method=method, per_class=size, random_state=s, class_weights="prior") for s in seeds]
+                made = [
+                    condense(X, y, method=method, per_class=size, random_state=s, class_weights="prior") for s in seeds
+                ]
             name = method if len(sizes) == 1 else f"{method} {size}"
             for label, estimator in models.items():
                 trials.append(_trial(name, label, estimator, made, X_test, y_test, seeds, regression, False))
@@ -172,7 +176,9 @@ def _trial(name, label, estimator, sets, X_test, y_test, seeds, regression, full
     small = sets[0]
     cost = float(np.mean([s.info.get("seconds", 0.0) for s in sets]))
     learnt = not full and small.info.get("method") not in CHOSEN
-    return Trial(name, label, len(small.X), small.n_bytes, np.array(scores), float(np.mean(seconds)), cost, full, learnt)
+    return Trial(
+        name, label, len(small.X), small.n_bytes, np.array(scores), float(np.mean(seconds)), cost, full, learnt
+    )
 
 
 def _named(sets: Any) -> dict[str, Condensed]:

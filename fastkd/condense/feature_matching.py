@@ -27,10 +27,14 @@ def distribution_matching(
 ) -> tuple[State, Step, int]:
     """State, step and iterations of distribution matching (Zhao and Bilen 2023).
 
-    One iteration is one random network, never trained: over classes, the sum of |mean features of real rows - mean features of
-    condensed rows|^2 at the last hidden layer. Means of features of single rows know nothing of the order of rows, so nothing
-    of volatility clusters.
+    One iteration is one random network, never trained: over classes, the sum of |mean features of real rows - mean
+    features of condensed rows|^2 at the last hidden layer. Means of features of single rows know nothing of the
+    order of rows, so nothing of volatility clusters.
     """
+    if rows.classes is None:
+        raise ValueError(
+            "features are matched class by class; y holds real values: use gradient_matching, kip or unrolled"
+        )
     X, _ = initial_rows(rows, per_class, init, rng)
     groups = len(rows.index)
     each = len(X) // groups
@@ -43,7 +47,8 @@ def distribution_matching(
         counts = np.array([[len(x)] for x in drawn])
         real = features(params, sizes, activation, np.concatenate(drawn))
         passed = features(params, sizes, activation, state["X"])
-        loss, slopes = 0.0, []
+        loss = 0.0
+        slopes: list[np.ndarray | None] = []
         for k, ((h, _), (target, _)) in enumerate(zip(passed, real)):
             if k + 1 < len(passed) and not all_layers:
                 slopes.append(None)
@@ -70,8 +75,8 @@ def feature_alignment(
 ) -> tuple[State, Step, int]:
     """State, step and iterations of feature alignment, after CAFE (Wang et al. 2022).
 
-    Distribution matching at every hidden layer, the losses added. CAFE's classification of real features by condensed ones and its
-    bi-level stopping rule are not built.
+    Distribution matching at every hidden layer, the losses added. CAFE's classification of real features by
+    condensed ones and its bi-level stopping rule are not built.
     """
     return distribution_matching(
         rows,

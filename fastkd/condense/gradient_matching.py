@@ -34,28 +34,28 @@ def gradient_matching(
 ) -> tuple[State, Step, int]:
     """State, step and iterations. One iteration is one random network: `outer` updates of the rows on it.
 
-    Class by class, the gradient of the class's rows is matched to that of `batch_size` real rows of the class. Between updates
-    the network is trained on the condensed set for `inner` epochs.
+    Class by class, the gradient of the class's rows is matched to that of `batch_size` real rows of the class.
+    Between updates the network is trained on the condensed set for `inner` epochs.
 
     Parameters
     ----------
     distance : {"rowwise", "global", "mse"}
-        Summed cosine distances of the rows of weights that lead to one unit each, as in the authors' code; one cosine distance of
-        all parameters, as in the formula; or the squared distance.
+        Summed cosine distances of the rows of weights that lead to one unit each, as in the authors' code; one
+        cosine distance of all parameters, as in the formula; or the squared distance.
     outer, inner : int
         By default those of the authors for the nearest number of rows.
     learn_labels : bool
         Learn soft labels too.
     clip : float or None
-        A row whose slope is longer than this many times the median row's is shortened to it: units with nearly no gradient make
-        the cosine steep. None leaves them, as the authors do.
+        A row whose slope is longer than this many times the median row's is shortened to it: units with nearly no
+        gradient make the cosine steep. None leaves them, as the authors do.
     """
     nearest = LOOPS[min(LOOPS, key=lambda k: abs(k - per_class))]
     outer, inner = outer or nearest[0], nearest[1] if inner is None else inner
     X, y = initial_rows(rows, per_class, init, rng)
     groups = len(rows.index)
     starts = np.arange(groups + 1) * (len(X) // groups)
-    state: State = prepare({"X": X}, ("X",), "sgd")
+    state: State = prepare({"X": X, "y": y}, ("X",), "sgd")
     if learn_labels:
         start = y.astype(rows.dtype) if rows.classes is None else soft_start(y, rows.n_outputs)
         state |= prepare({"Y": start.astype(rows.dtype)}, ("Y",), "sgd")

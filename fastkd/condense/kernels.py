@@ -1,4 +1,4 @@
-"""Kernels of kernel inducing points, with their derivatives by the first argument: Gaussian, and NTK of ReLU networks."""
+"""Kernels of kernel inducing points and their derivatives by the first argument: Gaussian, NTK of ReLU networks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import numpy as np
 
 from fastkd.condense.centroids import squared_distances
 
-W_VARIANCE, B_VARIANCE = 2.0, 0.01  # of weights and biases: standard deviations sqrt(2) and 0.1, as Nguyen et al. have them
+W_VARIANCE, B_VARIANCE = (
+    2.0,
+    0.01,
+)  # of weights and biases: standard deviations sqrt(2) and 0.1, as Nguyen et al. have them
 
 
 def rbf(X: np.ndarray, Y: np.ndarray, gamma: float) -> np.ndarray:
@@ -68,7 +71,7 @@ def ntk_slope(X: np.ndarray, Y: np.ndarray, layers: list, dK: np.ndarray, same: 
 
 
 def ntk_layers(X: np.ndarray, Y: np.ndarray, depth: int) -> tuple[np.ndarray, list]:
-    """The kernel and, per ReLU: root of the variances' product, cosine, sine, k0, both variances, tangent kernel before it."""
+    """The kernel and, per ReLU, root of the variances' product, cosine, sine, k0, both variances, kernel before it."""
     s = W_VARIANCE * (X @ Y.T) / X.shape[1] + B_VARIANCE
     q1 = W_VARIANCE * (X * X).mean(axis=1) + B_VARIANCE
     q2 = W_VARIANCE * (Y * Y).mean(axis=1) + B_VARIANCE
@@ -76,6 +79,8 @@ def ntk_layers(X: np.ndarray, Y: np.ndarray, depth: int) -> tuple[np.ndarray, li
     for _ in range(depth):
         root = np.sqrt(q1)[:, None] * np.sqrt(q2)
         c = np.clip(s / root, -1, 1)
+        if X is Y:
+            np.fill_diagonal(c, 1)  # rounding 1 down to 1 - 1e-16 would turn the angle from 0 to 1e-8
         sine = np.sqrt(1 - c * c)
         k0 = (np.pi - np.arccos(c)) / (2 * np.pi)
         layers.append((root, c, sine, k0, q1, q2, theta))
@@ -86,7 +91,7 @@ def ntk_layers(X: np.ndarray, Y: np.ndarray, depth: int) -> tuple[np.ndarray, li
 
 
 def _diagonal_factor(depth: int) -> float:
-    """d ntk(x, x) / d q for the first layer's variance q: weights of variance 2 halve by the ReLU, so 1 a layer adds up."""
+    """d ntk(x, x) / d q for the first layer's variance q; each layer adds 1, since the ReLU halves a variance of 2."""
     s = theta = 1.0
     for _ in range(depth):
         s *= W_VARIANCE / 2

@@ -14,7 +14,7 @@ LEARNING_RATES = (0.04,)
 
 
 class KernelRidge:
-    """Kernel ridge regression on the condensed rows; the regularization is scaled by the mean of the kernel's diagonal."""
+    """Kernel ridge regression on the condensed rows, its ridge scaled by the mean of the kernel's diagonal."""
 
     def __init__(self, kernel: str, ridge: float, gamma: float):
         if kernel not in ("rbf", "ntk1", "ntk2"):
@@ -86,7 +86,8 @@ def kip(
     init: str = "real",
     learn_labels: bool = False,
 ) -> tuple[State, Step, int]:
-    """State, step and iterations. Labels are centered one-hot vectors; batches hold the classes in equal parts; in float64.
+    """State, step and iterations. Labels are centered one-hot vectors; batches hold the classes in equal parts; in
+    float64.
 
     Parameters
     ----------

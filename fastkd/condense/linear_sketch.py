@@ -17,8 +17,8 @@ def linear_sketch(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
 
     .. math:: \\tilde X^T (\\tilde X w - \\tilde y) = X^T (X w - y),
 
-    the gradient of the sum 0.5 |X w - y|^2. Blocks are folded in one after the other by QR, whose error does not grow with
-    the condition of X as that of X^T X would.
+    the gradient of the sum 0.5 |X w - y|^2. Blocks are folded in one after the other by QR, whose error does not
+    grow with the condition of X as that of X^T X would.
     """
     if is_stream(X):
         blocks = iter(X() if callable(X) else X)
@@ -30,7 +30,8 @@ def linear_sketch(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
         if y.ndim not in (1, 2) or len(y) != len(X):
             raise ValueError(f"y must have one entry a row of X, {len(X)}; got shape {y.shape}")
         blocks = ((X[i : i + BLOCK], y[i : i + BLOCK]) for i in range(0, len(X), BLOCK))
-    R, seen, flat, d = None, 0, True, 0
+    R: Any = None
+    seen, flat, d = 0, True, 0
     for block, values in blocks:
         block, values = np.asarray(block, np.float64), np.asarray(values, np.float64)
         flat, d = values.ndim == 1, block.shape[1]

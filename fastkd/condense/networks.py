@@ -70,8 +70,9 @@ def read_net(
 ) -> Net:
     """The network that `model` names.
 
-    None gives `hidden`. Names are "mlp" (64 hidden units), "softmax", "linear" and "ridge" (squared loss); an `MLPClassifier` or
-    `MLPRegressor` lends hidden layers, activation and l2; a tuple gives the widths of hidden layers.
+    None gives `hidden`. Names are "mlp" (64 hidden units), "softmax", "linear" and "ridge" (squared loss); an
+    `MLPClassifier` or `MLPRegressor` lends hidden layers, activation and l2; a tuple gives the widths of hidden
+    layers.
     """
     options: dict[str, Any] = {"dtype": np.dtype(dtype).name}
     squared = regression or model in ("linear", "ridge")
@@ -79,7 +80,9 @@ def read_net(
         options["hidden"] = hidden
     elif isinstance(model, str):
         if model not in NAMED:
-            raise ValueError(f"model must be one of {', '.join(NAMED)}, an MLPClassifier or MLPRegressor; got {model!r}")
+            raise ValueError(
+                f"model must be one of {', '.join(NAMED)}, an MLPClassifier or MLPRegressor; got {model!r}"
+            )
         if model == "softmax" and regression:
             raise ValueError("model='softmax' needs labels; y holds real values: use 'linear' or 'mlp'")
         options["hidden"] = NAMED[model]
@@ -90,7 +93,9 @@ def read_net(
         squared = squared or isinstance(model, MLPRegressor)
         options.update(hidden=model.hidden, activation=model.activation, l2=model.l2)
     else:
-        raise TypeError(f"model must be a name, widths, an MLPClassifier or an MLPRegressor; got {type(model).__name__}")
+        raise TypeError(
+            f"model must be a name, widths, an MLPClassifier or an MLPRegressor; got {type(model).__name__}"
+        )
     estimator = (MLPRegressor if squared else MLPClassifier)(**options)
     estimator.initialize(n_features, n_outputs)
     return Net(estimator, estimator._kernel, squared, float(estimator.l2))

@@ -15,10 +15,11 @@ from fastkd.models._labels import encode_labels
 def mlp_r_operator(model: Any, X: Any, y: Any, V: Any) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """Loss, gradient, Hessian-vector product, and the gradient of <V, grad> with respect to the rows.
 
-    With L the mean loss over the rows at the model's weights: cross-entropy of labels or soft labels for a classifier,
-    0.5 |f - y|^2 for a regressor, without the l2 term. Pearlmutter's R operator (1994) gives in one pass
+    With L the mean loss over the rows at the model's weights: cross-entropy of labels or soft labels for a
+    classifier, 0.5 |f - y|^2 for a regressor, without the l2 term. Pearlmutter's R operator (1994) gives in one pass
 
-    .. math:: L, \\quad g = \\nabla_\\theta L, \\quad H V = \\nabla_\\theta^2 L \\, V, \\quad \\nabla_X \\langle V, g \\rangle .
+    .. math:: L, \\quad g = \\nabla_\\theta L, \\quad H V = \\nabla_\\theta^2 L \\, V, \\quad \\nabla_X \\langle V, g
+    \\rangle .
 
     Parameters
     ----------

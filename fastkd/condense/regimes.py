@@ -17,8 +17,9 @@ def condense_regimes(
     """Condense each regime separately, to the same number of rows of each class, and put the rows together.
 
     Balancing regimes and classes changes their shares: a crash becomes as frequent as a quiet day. The result's
-    `sample_weight` undoes that: the rows of class c and regime r weigh together what they weigh in the data, so a model that is to
-    meet the market as it is needs it; without it, a model learns a world of equally frequent regimes.
+    `sample_weight` undoes that: the rows of class c and regime r weigh together what they weigh in the data, so a
+    model that is to meet the market as it is needs it; without it, a model learns a world of equally frequent
+    regimes.
 
     Parameters
     ----------
@@ -48,7 +49,9 @@ def condense_regimes(
     """
     X, y, regimes = as_array(X, "X"), np.asarray(y), np.asarray(regimes)
     if not len(X) == len(y) == len(regimes):
-        raise ValueError(f"X, y and regimes must have as many rows as each other; got {len(X)}, {len(y)}, {len(regimes)}")
+        raise ValueError(
+            f"X, y and regimes must have as many rows as each other; got {len(X)}, {len(y)}, {len(regimes)}"
+        )
     rng = as_rng(random_state)
     known = regimes != -1 if regimes.dtype.kind in "iuf" else np.ones(len(regimes), bool)
     parts: list[Condensed] = []

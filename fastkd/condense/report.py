@@ -56,7 +56,9 @@ class CondenseReport:
             if {(t.name, t.model) for t in parts} != {(first.name, first.model)}:
                 raise ValueError("the folds have different sets: every fold needs the same classes and sizes")
             scores = np.hstack([t.scores for t in parts])
-            train, cost = (float(np.mean([getattr(t, k) for t in parts])) for k in ("train_seconds", "condense_seconds"))
+            train, cost = (
+                float(np.mean([getattr(t, k) for t in parts])) for k in ("train_seconds", "condense_seconds")
+            )
             trials.append(
                 Trial(first.name, first.model, first.rows, first.n_bytes, scores, train, cost, first.full, first.learnt)
             )
@@ -124,8 +126,10 @@ class CondenseReport:
         if low > 0:
             return f"{where}: {name} wins: {numbers} of {self.metric} over {other} ({cost})."
         if high < 0:
-            return f"{where}: {other} {'win' if other.endswith('s') else 'wins'}; {name} is not worth its cost here: {numbers} of {self.metric} ({cost})."
-        return f"{where}: no difference can be seen between {name} and {other}: {numbers} of {self.metric}; {name} is not worth its cost here ({cost})."
+            won = f"{other} {'win' if other.endswith('s') else 'wins'}"
+            return f"{where}: {won}; {name} is not worth its cost here: {numbers} of {self.metric} ({cost})."
+        seen = f"no difference can be seen between {name} and {other}: {numbers} of {self.metric}"
+        return f"{where}: {seen}; {name} is not worth its cost here ({cost})."
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the single answers, ready for JSON."""
@@ -155,7 +159,8 @@ class CondenseReport:
         return float(np.unique(self.y_test, return_counts=True)[1].max() / len(self.y_test))
 
     def __str__(self) -> str:
-        head = f"{'rows from':<24}{'model':<12}{'rows':>8}{'bytes':>12}{self.metric:>20}{'accuracy':>10}{'train s':>9}{'made in s':>11}"
+        head = f"{'rows from':<24}{'model':<12}{'rows':>8}{'bytes':>12}{self.metric:>20}{'accuracy':>10}"
+        head += f"{'train s':>9}{'made in s':>11}"
         lines = [head, "-" * len(head)]
         for row in self.to_dict()["trials"]:
             score = f"{row[self.metric.replace(' ', '_')]:.3f} ± {row['sd_over_seeds']:.3f}"
@@ -165,8 +170,14 @@ class CondenseReport:
                 f"{row['train_seconds']:>9.3f}{row['condense_seconds']:>11.3f}"
             )
         if self.majority is not None:
-            lines.append(f"majority baseline: accuracy {self.majority:.3f}, balanced accuracy {1 / len(np.unique(self.y_test)):.3f}")
-        lines += ["", self.verdict, "Condensed feature rows hold no price path: a strategy cannot be back-tested on them."]
+            lines.append(
+                f"majority baseline: accuracy {self.majority:.3f}, balanced accuracy {1 / len(np.unique(self.y_test)):.3f}"
+            )
+        lines += [
+            "",
+            self.verdict,
+            "Condensed feature rows hold no price path: a strategy cannot be back-tested on them.",
+        ]
         return "\n".join(lines)
 
     def plot(self, path: Any = None) -> Any:

@@ -103,7 +103,9 @@ def open_rows(X: Any, y: Any, *, pool: int, rng: np.random.Generator) -> Rows:
     for block, _ in rows.blocks():
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
-            raise ValueError(f"X row {at + int(np.argmin(finite))} holds NaN or infinity; drop or repair such rows first")
+            raise ValueError(
+                f"X row {at + int(np.argmin(finite))} holds NaN or infinity; drop or repair such rows first"
+            )
         low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
         at += len(block)
     if (low == high).all():
@@ -127,7 +129,9 @@ def read_targets(y: Any, n: int) -> tuple[np.ndarray, np.ndarray | None]:
     if len(classes) < 2:
         raise ValueError(f"y holds the class {classes[0]!r} only; condensation needs two classes or real values")
     if len(classes) > 1000:
-        raise ValueError(f"y has {len(classes)} different labels; for a regression give real values (not whole numbers)")
+        raise ValueError(
+            f"y has {len(classes)} different labels; for a regression give real values (not whole numbers)"
+        )
     return codes.astype(np.int32), classes
 
 
@@ -143,7 +147,9 @@ def _from_stream(blocks: Iterable[Any], pool: int, rng: np.random.Generator) -> 
             raise ValueError(f"block {number} is not a pair (X, y)") from None
         X, y = as_array(X, f"X of block {number}"), np.asarray(y)
         if X.ndim != 2 or (width is not None and X.shape[1] != width) or y.shape != (len(X),):
-            raise ValueError(f"block {number} has shapes {X.shape} and {y.shape}; expected (n, {width or 'd'}) and (n,)")
+            raise ValueError(
+                f"block {number} has shapes {X.shape} and {y.shape}; expected (n, {width or 'd'}) and (n,)"
+            )
         if not np.isfinite(X).all():
             raise ValueError(f"block {number} holds NaN or infinity")
         if y.dtype.kind == "f" and (y != np.floor(y)).any():

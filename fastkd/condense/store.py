@@ -26,16 +26,17 @@ class CondensedStore:
     path : path
         Folder, made if it is not there; one file a version.
     policy : {"periodic", "incremental", "regime_triggered", "ensemble"}
-        "periodic": condense the last `window` rows anew after every `every` new ones. "incremental": condense the rows of the last
-        version, weighted by the rows they stand for, together with the new ones. "regime_triggered": anew from the last `window` rows
-        when `detector` raises an alarm. "ensemble": one set for each of the `horizons`, put together.
+        "periodic": condense the last `window` rows anew after every `every` new ones. "incremental": condense the
+        rows of the last version, weighted by the rows they stand for, together with the new ones.
+        "regime_triggered": anew from the last `window` rows when `detector` raises an alarm. "ensemble": one set for
+        each of the `horizons`, put together.
     every : int
         New rows between versions (not for "regime_triggered").
     window : int
         Rows that a version is made from.
     horizons : dict name -> rows
         Windows of "ensemble", such as {"day": 288, "week": 2016} for 5-minute candles.
-    detector : object with update(value) -> int
+    detector : object with detect(values) -> alarms
         Such as `fastkd.features.Cusum`; sees the column `watch` of the features.
     options
         For `condense`; X must be standardized with a fixed scaler.
@@ -45,9 +46,12 @@ class CondensedStore:
     >>> import numpy as np, tempfile
     >>> rng = np.random.default_rng(0)
     >>> X, y = rng.normal(size=(600, 3)), rng.integers(0, 2, 600)
-    >>> store = CondensedStore(tempfile.mkdtemp(), every=200, window=400, method="centroids", per_class=2, random_state=0)
-    >>> [version for at in range(0, 600, 100) if (version := store.update(X[at:at + 100], y[at:at + 100], np.arange(at, at + 100)))]
-    [1, 2, 3]
+    >>> store = CondensedStore(tempfile.mkdtemp(), every=200, window=400, method="centroids", per_class=2)
+    >>> for at in range(0, 600, 100):
+    ...     new = slice(at, at + 100)
+    ...     version = store.update(X[new], y[new], np.arange(at, at + 100))
+    >>> version, store.versions()
+    (3, [1, 2, 3])
     >>> store.seen(3)
     (200, 599)
     """
@@ -116,15 +120,21 @@ class CondensedStore:
         """
         X, y, time_ms = as_array(X, "X"), np.asarray(y), np.asarray(time_ms, np.int64)
         if not len(X) == len(y) == len(time_ms):
-            raise ValueError(f"X, y and time_ms must have as many rows as each other; got {len(X)}, {len(y)}, {len(time_ms)}")
+            raise ValueError(
+                f"X, y and time_ms must have as many rows as each other; got {len(X)}, {len(y)}, {len(time_ms)}"
+            )
         if not len(X):
             return None
         if (np.diff(time_ms) <= 0).any() or (len(self._time) and time_ms[0] <= self._time[-1]):
             raise ValueError("time_ms must rise, from one update to the next too: a candle is seen once")
         alarm = False
         if self.detector is not None:
-            alarm = any([self.detector.update(float(value)) != 0 for value in X[:, self.watch]])
-        keep = max([self.window, *self.horizons.values()]) if self.policy != "incremental" else max(self.window, self._new + len(X))
+            alarm = bool(self.detector.detect(X[:, self.watch]))
+        keep = (
+            max([self.window, *self.horizons.values()])
+            if self.policy != "incremental"
+            else max(self.window, self._new + len(X))
+        )
         self._X = X[-keep:] if self._X is None else np.concatenate([self._X, X])[-keep:]
         self._y = np.concatenate([self._y, y])[-keep:] if len(self._time) else y[-keep:]
         self._time = np.concatenate([self._time, time_ms])[-keep:]

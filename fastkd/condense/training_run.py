@@ -1,4 +1,4 @@
-"""A training run on condensed rows, and its derivative with respect to them: the core of unrolling and of trajectories."""
+"""A training run on condensed rows and its derivative by them: the core of unrolling and of trajectories."""
 
 from __future__ import annotations
 

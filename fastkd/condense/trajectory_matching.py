@@ -38,17 +38,17 @@ def trajectory_matching(
 ) -> tuple[State, Step, int]:
     """State, step and iterations.
 
-    From an expert's weights at epoch t, `steps` of gradient descent on the condensed rows should reach the expert's weights at
-    t + `ahead`: |student - expert(t + ahead)|^2 / |expert(t) - expert(t + ahead)|^2, all parameters as one vector. The step size
-    is learnt with the rows (both with Adam; the authors used momentum).
+    From an expert's weights at epoch t, `steps` of gradient descent on the condensed rows should reach the expert's
+    weights at t + `ahead`: |student - expert(t + ahead)|^2 / |expert(t) - expert(t + ahead)|^2, all parameters as
+    one vector. The step size is learnt with the rows (both with Adam; the authors used momentum).
 
     Parameters
     ----------
     experts, epochs : int
         Trajectories on real data, one snapshot an epoch.
     trajectories : path, optional
-        .npy file (experts, epochs + 1, parameters) that keeps them, float32 and memory-mapped; used again if it fits. By
-        default a temporary file.
+        .npy file (experts, epochs + 1, parameters) that keeps them, float32 and memory-mapped; used again if it
+        fits. By default a temporary file.
     expert_rows : int
         Real rows an expert trains on, drawn anew for each.
     """
@@ -60,7 +60,7 @@ def trajectory_matching(
     paths = _expert_paths(rows, net, shape, expert_learning_rate, expert_rows, trajectories, seed)
     X, y = initial_rows(rows, per_class, init, rng)
     targets = net.targets(y)
-    state: State = prepare({"X": X, "rate": np.log([step_size])}, ("X", "rate"), "adam")
+    state: State = prepare({"X": X, "y": y, "rate": np.log([step_size])}, ("X", "rate"), "adam")
 
     def step(state: State, rng: np.random.Generator) -> float:
         path, t = paths[rng.integers(experts)], int(rng.integers(last + 1))

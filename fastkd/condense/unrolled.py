@@ -30,7 +30,7 @@ def unrolled(
     real rows is differentiated through the whole run, by rows, labels and step size (all learnt with Adam).
     """
     X, y = initial_rows(rows, per_class, init, rng)
-    state: State = prepare({"X": X, "rate": np.log([step_size])}, ("X", "rate"), "adam")
+    state: State = prepare({"X": X, "y": y, "rate": np.log([step_size])}, ("X", "rate"), "adam")
     if learn_labels:
         start = y.astype(rows.dtype) if rows.classes is None else soft_start(y, rows.n_outputs)
         state |= prepare({"Y": start.astype(rows.dtype)}, ("Y",), "adam")

@@ -1,5 +1,7 @@
 """Gradients of gradients of a perceptron: Pearlmutter's R operator (1994), and gradient matching on it."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from fastkd.reference import _activate, log_softmax, mlp_layers, softmax
@@ -18,7 +20,8 @@ def r_operator(params, sizes, activation, X, V, *, soft=None, values=None, weigh
     """(L, grad, hv, dX, dY) of the mean loss L: grad by the parameters, and the derivatives of <V, grad>.
 
     Row loss: -sum_c y_c log p_c with `soft` labels y (any numbers), or 0.5 |f - y|^2 with `values`. R{x} is the
-    derivative of x when the parameters move along V: hv = R{grad}, dX = R{dL/dX} = d<V, grad>/dX, and dY = d<V, grad>/dY.
+    derivative of x when the parameters move along V: hv = R{grad}, dX = R{dL/dX} = d<V, grad>/dX, and dY = d<V,
+    grad>/dY.
     """
     layers, moves = mlp_layers(np.asarray(params, float), sizes), mlp_layers(np.asarray(V, float), sizes)
     a, ra = [np.asarray(X, float)], [np.zeros(np.shape(X))]
@@ -56,8 +59,9 @@ def r_operator(params, sizes, activation, X, V, *, soft=None, values=None, weigh
 def gradient_distance(synthetic, real, sizes, distance, epsilon=1e-6):
     """Distance of two flat gradients and its derivative with respect to the first.
 
-    "rowwise": the sum over the output units o of all layers of 1 - <r_o, s_o> / (|r_o| |s_o| + epsilon), without biases, as in
-    the code of Zhao, Mopuri and Bilen (2021); "global": the same of the whole vectors; "mse": |r - s|^2.
+    "rowwise": the sum over the output units o of all layers of 1 - <r_o, s_o> / (|r_o| |s_o| + epsilon), without
+    biases, as in the code of Zhao, Mopuri and Bilen (2021); "global": the same of the whole vectors; "mse": |r -
+    s|^2.
     """
     s, r = np.asarray(synthetic, float), np.asarray(real, float)
     if distance == "mse":
@@ -79,7 +83,7 @@ def gradient_distance(synthetic, real, sizes, distance, epsilon=1e-6):
 def gradient_match(params, sizes, activation, X, reals, starts, distance, *, soft=None, values=None, weights=None):
     """(sum over groups of rows of the distance of their gradient from reals[g], its derivatives dX and dY)."""
     total, dX, dY = 0.0, np.zeros(np.shape(X)), np.zeros((len(X), sizes[-1]))
-    for g, (low, high) in enumerate(zip(starts[:-1], starts[1:])):
+    for g, (low, high) in enumerate(pairwise(starts)):
         rows = slice(low, high)
         target = {"soft": soft, "values": values, "weights": weights}
         target = {k: None if v is None else np.asarray(v)[rows] for k, v in target.items()}

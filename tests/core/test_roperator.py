@@ -1,4 +1,4 @@
-"""The R operator and gradient matching against their definitions and against finite differences, on every instruction set."""
+"""The R operator and gradient matching against their definitions and finite differences, on every instruction set."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_the_kernel_is_its_definition(each_isa, dtype, activation, sizes):
 @pytest.mark.parametrize("kind", [0, 1, 2])
 def test_the_definition_is_the_derivative(activation, kind):
     sizes = (3, 5, 4, 3)
-    kernel, params, V, X, rng = problem(sizes, activation, np.float64, 6)
+    _, params, V, X, rng = problem(sizes, activation, np.float64, 6)
     _, plain = signals(sizes, np.float64, 6, rng)[kind]
     _, grad, hv, dX, dY = reference.r_operator(params, sizes, activation, X, V, **plain)
 
@@ -154,7 +154,7 @@ def test_errors():
         r_operator(kernel, params, V, X, Targets(5, np.float32, teacher_logits=np.zeros((5, 3), np.float32)))
     reals = np.zeros((2, kernel.n_parameters), np.float32)
     for starts in ([0, 5, 5], [0, 2, 4], [1, 2, 5], [5, 0, 5]):
-        with pytest.raises(ValueError, match="starts|rows"):
+        with pytest.raises(ValueError, match=r"starts|rows"):
             gradient_match(kernel, params, reals, X, targets, np.array(starts), "mse")
     with pytest.raises(ValueError, match="distance must be one of"):
         gradient_match(kernel, params, reals, X, targets, np.array([0, 2, 5]), "cosine")
