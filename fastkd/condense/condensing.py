@@ -234,7 +234,7 @@ def _learn(rows, method, per_class, model, rng, rate, iterations, tol, progress,
 
 
 def _search(run, rows, net, rates, seed, workers, iterations, prepare, per_class, options):
-    """The learning rate whose rows, after a part of the iterations, best train a network; all scores; its course and state."""
+    """The learning rate whose rows best train a network after some iterations; all scores; its course and state."""
     if iterations is None:
         usual = prepare(rows, net, per_class, np.random.default_rng(seed), learning_rate=rates[0], **options)[2]
     else:
@@ -266,7 +266,7 @@ def _search(run, rows, net, rates, seed, workers, iterations, prepare, per_class
 def proxy_score(
     rows: Rows, net: Net, small: Condensed, X: np.ndarray, y: np.ndarray, rng: np.random.Generator
 ) -> float:
-    """How well networks trained on the condensed rows do on real ones: balanced accuracy, or minus the squared error."""
+    """How networks trained on the condensed rows do on real ones: balanced accuracy, or minus the squared error."""
     target = small.soft_labels
     if target is None:
         target = (
@@ -305,7 +305,7 @@ def _shaped(rows: Rows, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nd
 def _enough(rows: Rows, per_class: int) -> None:
     for g, index in enumerate(rows.index):
         if len(index) < per_class:
-            name = "the data have" if rows.classes is None else f"class {rows.classes[g]!r} has"
+            name = "the data have" if rows.classes is None else f"class {rows.classes[g]} has"
             raise ValueError(f"{name} {len(index)} rows, fewer than per_class={per_class}: ask for at most that many")
 
 

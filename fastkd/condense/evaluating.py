@@ -184,7 +184,11 @@ def _trial(name, label, estimator, sets, X_test, y_test, seeds, regression, full
 def _named(sets: Any) -> dict[str, Condensed]:
     if isinstance(sets, Condensed):
         sets = [sets]
+    wrong = TypeError("condensed_sets must be Condensed objects: one, a list, or a dict of them")
     if not isinstance(sets, Mapping):
+        sets = list(sets)
+        if not all(isinstance(small, Condensed) for small in sets):
+            raise wrong
         named: dict[str, Condensed] = {}
         for small in sets:
             base = name = str(small.info.get("method", "condensed"))
@@ -193,7 +197,7 @@ def _named(sets: Any) -> dict[str, Condensed]:
             named[name] = small
         sets = named
     if not sets or not all(isinstance(small, Condensed) for small in sets.values()):
-        raise TypeError("condensed_sets must be Condensed objects: one, a list, or a dict of them")
+        raise wrong
     return dict(sets)
 
 

@@ -93,10 +93,9 @@ class CondenseReport:
         seeds, n = gap.shape
         edges = np.arange(0, n, default_block(n))
         blocks = np.add.reduceat(gap, edges, axis=1)
-        drawn = np.empty(RESAMPLES)
-        for k in range(RESAMPLES):
-            some = blocks[rng.integers(seeds, size=seeds)].mean(axis=0)
-            drawn[k] = some[rng.integers(len(edges), size=len(edges))].sum()
+        some = rng.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds @ blocks
+        times = rng.multinomial(len(edges), np.full(len(edges), 1 / len(edges)), RESAMPLES)
+        drawn = (some * times).sum(axis=1)
         tail = (1 - self.confidence) / 2
         return float(gap.sum(axis=1).mean()), Interval(*np.quantile(drawn, [tail, 1 - tail]).tolist())
 
@@ -170,9 +169,8 @@ class CondenseReport:
                 f"{row['train_seconds']:>9.3f}{row['condense_seconds']:>11.3f}"
             )
         if self.majority is not None:
-            lines.append(
-                f"majority baseline: accuracy {self.majority:.3f}, balanced accuracy {1 / len(np.unique(self.y_test)):.3f}"
-            )
+            chance = 1 / len(np.unique(self.y_test))
+            lines.append(f"majority baseline: accuracy {self.majority:.3f}, balanced accuracy {chance:.3f}")
         lines += [
             "",
             self.verdict,

@@ -127,7 +127,7 @@ def read_targets(y: Any, n: int) -> tuple[np.ndarray, np.ndarray | None]:
         raise ValueError(f"y must be labels (n,) or real values; got {a.dtype} of shape {a.shape}")
     classes, codes = np.unique(a, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y holds the class {classes[0]!r} only; condensation needs two classes or real values")
+        raise ValueError(f"y holds the class {classes[0]} only; condensation needs two classes or real values")
     if len(classes) > 1000:
         raise ValueError(
             f"y has {len(classes)} different labels; for a regression give real values (not whole numbers)"

@@ -100,7 +100,7 @@ def test_bad_data(blobs):
     bad[7, 2] = np.nan
     with pytest.raises(ValueError, match="row 7 holds NaN"):
         condense(bad, y, method="random")
-    with pytest.raises(ValueError, match="7 hold NaN|hold NaN"):
+    with pytest.raises(ValueError, match="hold NaN"):
         condense(bad, y, method="linear_sketch")
     with pytest.raises(ValueError, match="the class 1 only"):
         condense(X, np.ones(600, int), method="random")
