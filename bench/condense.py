@@ -1,7 +1,7 @@
 """One outer iteration of condensation: gradient matching and distribution matching against jax and torch; float32.
 
-Every contender gets the same weights, rows and target gradients, and updates the condensed rows in place with momentum. jax is jitted
-(its compilation is not timed), torch uses create_graph. `python -m bench.condense` writes bench/results/condense.json.
+Every contender gets the same weights, rows and target gradients, and updates the condensed rows with momentum. jax is jitted (its
+compilation is not timed), torch uses create_graph. `python -m bench.condense` writes bench/results/condense.json.
 """
 
 from __future__ import annotations
@@ -73,14 +73,16 @@ def fastkd_matching(task: Task, real: bool) -> Any:
 
 
 def fastkd_distribution(task: Task) -> Any:
+    from fastkd._core._native import MLPKernel
     from fastkd.condense.course import descend
-    from fastkd.condense.embeddings import features, pull_back
+    from fastkd.condense.embeddings import features, last_features, pull_back
 
+    lower = MLPKernel(task.sizes[:-1], "relu", np.float32)
     state = {"X": task.x.copy(), "X_v": np.zeros_like(task.x)}
     real = np.concatenate(task.real_x)
 
     def step() -> np.ndarray:
-        target = features(task.params, task.sizes, "relu", real)[-1][0].reshape(3, -1, task.sizes[-2]).mean(axis=1)
+        target = last_features(lower, task.params, real).reshape(3, -1, task.sizes[-2]).mean(axis=1)
         passed = features(task.params, task.sizes, "relu", state["X"])
         gap = passed[-1][0].reshape(3, task.each, -1).mean(axis=1) - target
         slope = np.repeat(2 / task.each * gap, task.each, axis=0)

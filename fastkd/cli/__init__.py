@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every subcommand."""
     from fastkd._version import __version__
+    from fastkd.cli.condense import add_condense
     from fastkd.cli.fetch import add_fetch
 
     parser = argparse.ArgumentParser(prog="fastkd", description="Small fast models that learned from large ones.")
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands)
     add_fetch(commands)
+    add_condense(commands)
     return parser
 
 

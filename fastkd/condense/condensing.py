@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ LEARNT: dict[str, tuple[Callable[..., Any], tuple[float, ...]]] = {
 }
 CHOSEN = ("centroids", "kmedoids", "herding", "kcenter", "random")
 METHODS = (*LEARNT, "linear_sketch", *CHOSEN)
+MEDOID_ROWS = 3000  # of a class; a sweep over n rows takes n^2 distances
 SEARCH_SHARE = 5  # a trial of a learning rate takes this part of the iterations
 
 
@@ -98,7 +100,8 @@ def condense(
     workers : int
         Threads for the trials of learning rates; -1 for one a core. The result does not depend on it.
     pool : int
-        Rows a class that stay of a stream, and that centroids, medoids and coresets look at.
+        Rows a class that stay of a stream, and that centroids, herding and k-center look at; k-medoids look at 3000
+        of them at most.
 
     Returns
     -------
@@ -173,7 +176,8 @@ def _choose(rows: Rows, method: str, per_class: int, rng: np.random.Generator, p
         return Condensed(*_shaped(rows, *joint_centroids(rows, per_class, rng)), {"loss": []})
     parts, labels = [], []
     for g in range(len(rows.index)):
-        index = np.sort(rows.pick(g, per_class if method == "random" else pool, rng))
+        most = {"random": per_class, "kmedoids": max(per_class, min(pool, MEDOID_ROWS))}.get(method, pool)
+        index = np.sort(rows.pick(g, most, rng))
         X, y = rows.take(index)
         if method == "centroids":
             parts.append(k_means(X, per_class, rng))
@@ -320,16 +324,14 @@ def _printer(progress: Any, method: str) -> Callable[[int, int, float], None] | 
     if not progress:
         return None
 
-    def line(done: int, total: int, loss: float) -> None:
-        import sys
+    terminal = sys.stderr.isatty()
 
-        if done == total or done % max(1, total // 100) == 0:
-            print(
-                f"\r{method} {done}/{total}  loss {loss:.5g} ",
-                end="\n" if done == total else "",
-                file=sys.stderr,
-                flush=True,
-            )
+    def line(done: int, total: int, loss: float) -> None:
+        text = f"{method} {done}/{total}  loss {loss:.5g}"
+        if terminal and (done == total or done % max(1, total // 200) == 0):
+            print(f"\r\x1b[K{text}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif not terminal and 10 * done // total > 10 * (done - 1) // total:
+            print(text, file=sys.stderr, flush=True)
 
     return line
 

@@ -94,18 +94,16 @@ def copy(state: State) -> State:
 
 
 def descend(state: State, name: str, slope: np.ndarray, rate: float, momentum: float = 0.5) -> None:
-    """Gradient descent with momentum, in place; the velocity is part of the state."""
-    v = state.setdefault(f"{name}_v", np.zeros_like(state[name]))
+    """Gradient descent with momentum, in place; `prepare` has put the velocity into the state."""
+    v = state[name + "_v"]
     v *= momentum
     v += slope
-    state[name] -= state[name].dtype.type(rate) * v
+    state[name] -= rate * v
 
 
 def adam(state: State, name: str, slope: np.ndarray, rate: float) -> None:
-    """Adam (Kingma and Ba 2015), in place; moments and step are part of the state."""
-    m = state.setdefault(f"{name}_m", np.zeros_like(state[name]))
-    v = state.setdefault(f"{name}_v", np.zeros_like(state[name]))
-    t = state.setdefault(f"{name}_t", np.zeros(1))
+    """Adam (Kingma and Ba 2015), in place; `prepare` has put moments and step into the state."""
+    m, v, t = (state[name + suffix] for suffix in ("_m", "_v", "_t"))
     t += 1
     m *= 0.9
     m += 0.1 * slope

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastkd._core._native import MLPKernel
 from fastkd.reference import mlp_layers
 
 SQRT_HALF = 0.7071067811865476
@@ -24,6 +25,12 @@ def features(params: np.ndarray, sizes: tuple[int, ...], activation: str, X: np.
     return passed
 
 
+def last_features(lower: MLPKernel, params: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """The last hidden features alone, from the kernel of the layers up to them."""
+    h = lower.forward(params[: lower.n_parameters], X)
+    return np.maximum(h, 0, out=h) if lower.activation == "relu" else _activate(lower.activation, h)[0]
+
+
 def pull_back(params: np.ndarray, sizes: tuple[int, ...], passed: list, slopes: list) -> np.ndarray:
     """Derivative by X of sum_l <slopes_l, features_l>; a slope of None is 0."""
     layers = mlp_layers(params, sizes)
@@ -42,7 +49,7 @@ def pull_back(params: np.ndarray, sizes: tuple[int, ...], passed: list, slopes: 
 def _activate(name: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if name == "relu":
         h = np.maximum(z, 0)
-        return h, (h > 0).astype(z.dtype)
+        return h, h > 0
     if name == "tanh":
         h = np.tanh(z)
         return h, 1 - h * h

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastkd._core._native import MLPKernel
 from fastkd.condense.course import State, Step, descend, prepare
-from fastkd.condense.embeddings import features, pull_back
+from fastkd.condense.embeddings import features, last_features, pull_back
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
 from fastkd.condense.start import initial_rows
@@ -39,20 +40,22 @@ def distribution_matching(
     groups = len(rows.index)
     each = len(X) // groups
     sizes, activation = net.kernel.sizes, net.kernel.activation
+    lower = MLPKernel(sizes[:-1], activation, net.dtype) if len(sizes) > 2 and not all_layers else None
 
     def step(state: State, rng: np.random.Generator) -> float:
         params = net.fresh(rng)
         drawn = [rows.draw(g, batch_size, rng)[0] for g in range(groups)]
         starts = np.cumsum([0, *(len(x) for x in drawn[:-1])])
         counts = np.array([[len(x)] for x in drawn])
-        real = features(params, sizes, activation, np.concatenate(drawn))
+        if lower is not None:
+            real = [last_features(lower, params, np.concatenate(drawn))]
+        else:
+            real = [h for h, _ in features(params, sizes, activation, np.concatenate(drawn))]
         passed = features(params, sizes, activation, state["X"])
         loss = 0.0
         slopes: list[np.ndarray | None] = []
-        for k, ((h, _), (target, _)) in enumerate(zip(passed, real)):
-            if k + 1 < len(passed) and not all_layers:
-                slopes.append(None)
-                continue
+        slopes += [None] * (len(passed) - len(real))
+        for (h, _), target in zip(passed[-len(real) :], real):
             gap = h.reshape(groups, each, -1).mean(axis=1) - np.add.reduceat(target, starts, axis=0) / counts
             loss += float((gap * gap).sum())
             slopes.append(np.repeat((2 / each) * gap, each, axis=0).astype(h.dtype))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastkd.condense.centroids import squared_distances
-
 
 def k_medoids(X: np.ndarray, k: int, rng: np.random.Generator, *, sweeps: int = 20) -> np.ndarray:
     """Numbers of the k medoids, by FasterPAM's eager swaps (Schubert and Rousseeuw 2021) from a k-means++ start.
@@ -18,7 +16,7 @@ def k_medoids(X: np.ndarray, k: int, rng: np.random.Generator, *, sweeps: int = 
         return np.arange(n)
     X = np.asarray(X, np.float64)
     medoids = _start(X, k, rng)
-    D = np.sqrt(squared_distances(X, X[medoids]))
+    D = _distances(X, X[medoids])
     order = rng.permutation(n)
     fruitless = 0
     state = _nearest(D)
@@ -27,7 +25,7 @@ def k_medoids(X: np.ndarray, k: int, rng: np.random.Generator, *, sweeps: int = 
             if candidate in medoids:
                 fruitless += 1
             else:
-                d = np.sqrt(((X - X[candidate]) ** 2).sum(axis=1))
+                d = _distances(X, X[candidate : candidate + 1])[:, 0]
                 change, out = _best_swap(d, k, *state)
                 if change < -1e-12:
                     medoids[out], D[:, out] = candidate, d
@@ -42,7 +40,13 @@ def k_medoids(X: np.ndarray, k: int, rng: np.random.Generator, *, sweeps: int = 
 
 def medoid_objective(X: np.ndarray, medoids: np.ndarray) -> float:
     """Sum of distances of all rows to their nearest medoid."""
-    return float(np.sqrt(squared_distances(np.asarray(X, np.float64), X[medoids])).min(axis=1).sum())
+    X = np.asarray(X, np.float64)
+    return float(_distances(X, X[medoids]).min(axis=1).sum())
+
+
+def _distances(X: np.ndarray, C: np.ndarray) -> np.ndarray:
+    """From differences: 0 is 0, where a product of matrices would leave a rounding error of 1e-8."""
+    return np.column_stack([np.sqrt(((X - c) ** 2).sum(axis=1)) for c in C])
 
 
 def _start(X: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:

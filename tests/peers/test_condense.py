@@ -1,5 +1,7 @@
 """The R operator and gradient matching by torch's double back-propagation."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": torch.nn.function
 
 def parameters(flat, sizes):
     layers, at = [], 0
-    for n_in, n_out in zip(sizes, sizes[1:]):
+    for n_in, n_out in pairwise(sizes):
         W = torch.from_numpy(flat[at : at + n_in * n_out].reshape(n_in, n_out).copy()).requires_grad_()
         b = torch.from_numpy(flat[at + n_in * n_out : at + (n_in + 1) * n_out].copy()).requires_grad_()
         at += (n_in + 1) * n_out
@@ -62,7 +64,9 @@ def test_the_r_operator_is_double_back_propagation(activation, regression):
 def wanted_distance(real, synthetic, distance):
     if distance == "mse":
         return ((flat(real) - flat(synthetic)) ** 2).sum()
-    pairs = [(flat(real)[:, None], flat(synthetic)[:, None])] if distance == "global" else zip(real[::2], synthetic[::2])
+    pairs = (
+        [(flat(real)[:, None], flat(synthetic)[:, None])] if distance == "global" else zip(real[::2], synthetic[::2])
+    )
     total = 0
     for r, s in pairs:
         total = total + (1 - (r * s).sum(0) / (r.norm(dim=0) * s.norm(dim=0) + 1e-6)).sum()
