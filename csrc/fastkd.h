@@ -14,7 +14,7 @@
 #define FASTKD_H
 #include <stdint.h>
 
-#define FKD_ABI 4          /* changes whenever a struct below changes; compare with table->abi */
+#define FKD_ABI 5          /* changes whenever a struct below changes; compare with table->abi */
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
@@ -22,6 +22,7 @@
 enum { FKD_NO_TEACHER = 0, FKD_LOGITS = 1, FKD_PROBABILITIES = 2 };     /* fkd_distill.teacher */
 enum { FKD_IDENTITY = 0, FKD_RELU = 1, FKD_TANH = 2, FKD_GELU = 3 };    /* fkd_mlp.activation; gelu is x Phi(x), exact form */
 enum { FKD_CLASSES = 0, FKD_SQUARED = 1, FKD_QUANTILE = 2 };            /* fkd_targets.kind */
+enum { FKD_ROWWISE = 0, FKD_GLOBAL = 1, FKD_MSE = 2 };                  /* how gradient_match compares gradients */
 enum { FKD_SGD = 0, FKD_ADAM = 1 };                                     /* fkd_optimizer.kind */
 
 /* How a student is distilled. Row loss:
@@ -111,6 +112,19 @@ typedef struct {
     double (*exits_epoch)(const fkd_mlp *net, const fkd_exits *e, const real *X, const fkd_targets##suffix *t, const int64_t *order,    \
                           int64_t n, int64_t batch, double l2, const fkd_optimizer *o, real *params, real *m, real *v, int64_t *step,   \
                           real *scratch);                                                                                               \
+    /* Pearlmutter's R operator (1994). Returns the mean loss L over n rows; wanted or NULL: grad = dL / d params, hv = its derivative     \
+     * along v, dX (n, sizes[0]) and dY (n, outputs) = the derivatives of <v, grad> with respect to X and to soft labels or values.     \
+     * t: FKD_CLASSES with labels, or soft labels in `teacher`, any numbers y, row loss -sum_c y_c log p_c; or FKD_SQUARED; `how` is not \
+     * read. scratch: rop_scratch(net, n). */                                                                                           \
+    int64_t (*rop_scratch)(const fkd_mlp *net, int64_t rows);                                                                           \
+    double (*rop)(const fkd_mlp *net, const real *params, const real *v, const real *X, const fkd_targets##suffix *t, int64_t n,        \
+                  real *grad, real *hv, real *dX, real *dY, real *scratch);                                                             \
+    /* Gradient matching (Zhao, Mopuri and Bilen 2021). Rows starts[g] .. starts[g + 1] - 1 are group g; s = the gradient of their mean  \
+     * loss, r = reals[g], flat. Returns the sum over groups of their distance, and its derivatives dX, dY (NULL: not wanted). Distance:  \
+     * FKD_ROWWISE: sum over all output units o of all layers of 1 - <r_o, s_o> / (|r_o| |s_o| + 1e-6), biases left out; FKD_GLOBAL: the  \
+     * same of the whole vectors; FKD_MSE: |r - s|^2. scratch: rop_scratch(net, rows of the largest group). */                          \
+    double (*gradient_match)(const fkd_mlp *net, const real *params, const real *reals, const real *X, const fkd_targets##suffix *t,    \
+                             const int64_t *starts, int64_t groups, int distance, real *dX, real *dY, real *scratch);                   \
   } fkd_kernels##suffix;
 
 FKD_DECLARE(float, _f32)

@@ -16,6 +16,9 @@ cdef extern from "fastkd.h" nogil:
         FKD_CLASSES
         FKD_SQUARED
         FKD_QUANTILE
+        FKD_ROWWISE
+        FKD_GLOBAL
+        FKD_MSE
         FKD_SGD
         FKD_ADAM
 
@@ -83,6 +86,11 @@ cdef extern from "fastkd.h" nogil:
                                  float *, float *) noexcept nogil
         double (*exits_epoch)(const fkd_mlp *, const fkd_exits *, const float *, const fkd_targets_f32 *, const int64_t *, int64_t, int64_t,
                               double, const fkd_optimizer *, float *, float *, float *, int64_t *, float *) noexcept nogil
+        int64_t (*rop_scratch)(const fkd_mlp *, int64_t) noexcept nogil
+        double (*rop)(const fkd_mlp *, const float *, const float *, const float *, const fkd_targets_f32 *, int64_t, float *, float *, float *,
+                      float *, float *) noexcept nogil
+        double (*gradient_match)(const fkd_mlp *, const float *, const float *, const float *, const fkd_targets_f32 *, const int64_t *, int64_t,
+                                 int, float *, float *, float *) noexcept nogil
 
     ctypedef struct fkd_kernels_f64:
         int64_t (*softmax)(const double *, int64_t, int64_t, double, int, double *) noexcept nogil
@@ -106,6 +114,11 @@ cdef extern from "fastkd.h" nogil:
                                  double *, double *) noexcept nogil
         double (*exits_epoch)(const fkd_mlp *, const fkd_exits *, const double *, const fkd_targets_f64 *, const int64_t *, int64_t, int64_t,
                               double, const fkd_optimizer *, double *, double *, double *, int64_t *, double *) noexcept nogil
+        int64_t (*rop_scratch)(const fkd_mlp *, int64_t) noexcept nogil
+        double (*rop)(const fkd_mlp *, const double *, const double *, const double *, const fkd_targets_f64 *, int64_t, double *, double *, double *,
+                      double *, double *) noexcept nogil
+        double (*gradient_match)(const fkd_mlp *, const double *, const double *, const double *, const fkd_targets_f64 *, const int64_t *, int64_t,
+                                 int, double *, double *, double *) noexcept nogil
 
     ctypedef struct fkd_table:
         int abi

@@ -10,3 +10,5 @@
 #include "exits.inc.h"
 #include "predict.inc.h"
 #include "aggregate.inc.h"
+#include "roperator.inc.h"
+#include "match.inc.h"

@@ -11,7 +11,7 @@ from fastkd._version import __version__
 __all__ = ["__version__", "get_include", "isa", "load", "save"]
 
 # loaded at first use: importing fastkd stays cheap
-_SUBMODULES = {"aggregate", "deploy", "distill", "evaluation", "features", "federated"}
+_SUBMODULES = {"aggregate", "condense", "deploy", "distill", "evaluation", "features", "federated"}
 _SUBMODULES |= {"losses", "market", "models", "reference"}
 
 

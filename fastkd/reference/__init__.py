@@ -39,6 +39,11 @@ from fastkd.reference.networks import (
     mlp_output_loss,
     sgd_step,
 )
+from fastkd.reference.roperator import (
+    gradient_distance,
+    gradient_match,
+    r_operator,
+)
 
 __all__ = [
     "OptimizerState",
@@ -50,6 +55,8 @@ __all__ = [
     "exits_loss_gradient",
     "exits_teacher",
     "geometric_median",
+    "gradient_distance",
+    "gradient_match",
     "kl_divergence",
     "krum",
     "krum_scores",
@@ -64,6 +71,7 @@ __all__ = [
     "mlp_output_loss",
     "multi_krum",
     "nearest_neighbor_mixing",
+    "r_operator",
     "sgd_step",
     "softmax",
     "sq_distances",

@@ -1,0 +1,225 @@
+"""Does a condensed set train a model as well as random rows, centroids or medoids of the same number? The verdict."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastkd._check import as_array, as_rng
+from fastkd.condense.condensed import Condensed
+from fastkd.condense.condensing import CHOSEN, condense
+from fastkd.condense.report import CondenseReport, Trial
+from fastkd.models import MLPClassifier, MLPRegressor
+
+BASELINES = ("random", "centroids", "kmedoids")
+
+
+def evaluate(
+    condensed_sets: Any,
+    X: Any,
+    y: Any,
+    X_test: Any,
+    y_test: Any,
+    *,
+    model: Any = None,
+    seeds: int | Iterable[int] = 5,
+    baselines: Iterable[str] = BASELINES,
+    confidence: float = 0.95,
+) -> CondenseReport:
+    """Train on all data, on each condensed set and on simple sets of the same number of rows; test on real rows.
+
+    Parameters
+    ----------
+    condensed_sets : Condensed, list of them, or dict name -> Condensed
+        Made from X and y alone.
+    X, y : training data, as `condense` had them
+    X_test, y_test : test data
+        Later than X in a time series; in time order.
+    model : estimator, dict name -> estimator, or None
+        Downstream models with fit and predict (`random_state` is set where there is one). By default a perceptron
+        with 64 hidden units, and a linear model.
+    seeds : int or iterable of ints
+        How many, or which. For each, models start anew and the baselines are drawn anew.
+    baselines : iterable of {"random", "centroids", "kmedoids", "herding", "kcenter"}
+    confidence : float
+        Of the intervals: bootstrap over seeds, and over blocks of neighboring test rows.
+
+    Returns
+    -------
+    CondenseReport
+        With `verdict`, `trials`, `to_dict()`, `plot()` and `plot_rows()`; str() is the text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastkd.condense import condense, evaluate
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 400)
+    >>> X = rng.normal(size=(400, 2)) + 2 * y[:, None]
+    >>> small = condense(X[:300], y[:300], method="distribution_matching", per_class=1, iterations=50, random_state=0)
+    >>> report = evaluate(small, X[:300], y[:300], X[300:], y[300:], seeds=2)
+    >>> sorted({trial.name for trial in report.trials})
+    ['centroids', 'distribution_matching', 'full', 'kmedoids', 'random']
+    """
+    sets = _named(condensed_sets)
+    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not seeds:
+        raise ValueError("evaluate needs at least one seed")
+    baselines = list(baselines)
+    if not set(baselines) <= set(CHOSEN):
+        raise ValueError(f"baselines must be among {', '.join(CHOSEN)}; got {baselines}")
+    X, X_test = (a if isinstance(a, np.ndarray) else as_array(a, "X") for a in (X, X_test))
+    y, y_test = (np.asarray(a.to_numpy() if hasattr(a, "to_numpy") else a) for a in (y, y_test))
+    if len(X) != len(y) or len(X_test) != len(y_test) or not len(X_test):
+        raise ValueError("X and y, and X_test and y_test, must have as many rows as each other, and at least one")
+    for name, small in sets.items():
+        if small.X.shape[1] != X.shape[1]:
+            raise ValueError(f"{name} has {small.X.shape[1]} features; X has {X.shape[1]}")
+    first = next(iter(sets.values()))
+    regression = _is_regression(y)
+    models = _models(model, regression)
+    trials = []
+    full = Condensed(np.asarray(X), y)
+    for label, estimator in models.items():
+        trials.append(_trial("full", label, estimator, [full] * len(seeds), X_test, y_test, seeds, regression, True))
+        for name, small in sets.items():
+            trials.append(
+                _trial(name, label, estimator, [small] * len(seeds), X_test, y_test, seeds, regression, False)
+            )
+    sizes = sorted({_per_class(small, regression) for small in sets.values()})
+    taken = {small.info.get("method") for small in sets.values()} | set(sets)
+    for method in baselines:
+        if method in taken:
+            continue
+        for size in sizes:
+            made = [condense(X, y, method=method, per_class=size, random_state=seed) for seed in seeds]
+            if first.sample_weight is not None:  # the same class shares for all
+                made = [
+                    condense(X, y, method=method, per_class=size, random_state=s, class_weights="prior") for s in seeds
+                ]
+            name = method if len(sizes) == 1 else f"{method} {size}"
+            for label, estimator in models.items():
+                trials.append(_trial(name, label, estimator, made, X_test, y_test, seeds, regression, False))
+    return CondenseReport(tuple(trials), y_test, regression, confidence, sets, _some_rows(X, y))
+
+
+def evaluate_walk_forward(
+    methods: Mapping[str, Mapping[str, Any]] | Iterable[str],
+    X: Any,
+    y: Any,
+    *,
+    folds: int = 4,
+    purge: int = 0,
+    embargo: int = 0,
+    per_class: int = 10,
+    model: Any = None,
+    seeds: int = 3,
+    baselines: Iterable[str] = BASELINES,
+    random_state: Any = None,
+) -> CondenseReport:
+    """Condense each training part of a walk forward, test on the rows after it, and report on all folds together.
+
+    Features are standardized with the mean and deviation of each training part.
+
+    Parameters
+    ----------
+    methods : names of methods, or dict name -> options of `condense`
+    X, y : features and labels in time order
+    folds, purge, embargo
+        See `fastkd.features.walk_forward`.
+    per_class, model, seeds, baselines
+        See `condense` and `evaluate`.
+    """
+    from fastkd.features import Standardizer, walk_forward
+
+    X, y = as_array(X, "X"), np.asarray(y)
+    wanted = dict(methods) if isinstance(methods, Mapping) else {name: {} for name in methods}
+    rng = as_rng(random_state)
+    reports = []
+    for train, test in walk_forward(len(X), folds, purge=purge, embargo=embargo):
+        scaler = Standardizer().fit(X[train])
+        before, after = scaler.transform(X[train]), scaler.transform(X[test])
+        sets = {
+            name: condense(
+                before,
+                y[train],
+                **{"method": name, "per_class": per_class, "random_state": int(rng.integers(2**31)), **options},
+            )
+            for name, options in wanted.items()
+        }
+        reports.append(evaluate(sets, before, y[train], after, y[test], model=model, seeds=seeds, baselines=baselines))
+    return CondenseReport.joined(reports)
+
+
+def _trial(name, label, estimator, sets, X_test, y_test, seeds, regression, full) -> Trial:
+    scores, seconds = [], []
+    for seed, small in zip(seeds, sets):
+        model = copy.deepcopy(estimator)
+        params = model.get_params() if hasattr(model, "get_params") else {}
+        if "random_state" in params:
+            model.set_params(random_state=seed)
+        if "dtype" in params:
+            model.set_params(dtype=np.dtype(small.X.dtype if small.X.dtype == np.float64 else np.float32).name)
+        began = time.perf_counter()
+        model = small.fit(model)
+        seconds.append(time.perf_counter() - began)
+        answer = np.asarray(model.predict(X_test))
+        if regression:
+            error = (answer.reshape(len(y_test), -1) - y_test.reshape(len(y_test), -1)) ** 2
+            scores.append(-error.sum(axis=1))
+        else:
+            scores.append((answer == y_test).astype(float))
+    small = sets[0]
+    cost = float(np.mean([s.info.get("seconds", 0.0) for s in sets]))
+    learnt = not full and small.info.get("method") not in CHOSEN
+    return Trial(
+        name, label, len(small.X), small.n_bytes, np.array(scores), float(np.mean(seconds)), cost, full, learnt
+    )
+
+
+def _named(sets: Any) -> dict[str, Condensed]:
+    if isinstance(sets, Condensed):
+        sets = [sets]
+    wrong = TypeError("condensed_sets must be Condensed objects: one, a list, or a dict of them")
+    if not isinstance(sets, Mapping):
+        sets = list(sets)
+        if not all(isinstance(small, Condensed) for small in sets):
+            raise wrong
+        named: dict[str, Condensed] = {}
+        for small in sets:
+            base = name = str(small.info.get("method", "condensed"))
+            while name in named:
+                name = f"{base} {len(named) + 1}"
+            named[name] = small
+        sets = named
+    if not sets or not all(isinstance(small, Condensed) for small in sets.values()):
+        raise wrong
+    return dict(sets)
+
+
+def _is_regression(y: np.ndarray) -> bool:
+    return y.dtype.kind == "f" and (y.ndim == 2 or bool((y != np.floor(y)).any()))
+
+
+def _models(model: Any, regression: bool) -> dict[str, Any]:
+    if isinstance(model, Mapping):
+        return dict(model)
+    if model is not None:
+        return {type(model).__name__: model}
+    kind = MLPRegressor if regression else MLPClassifier
+    options: dict[str, Any] = {"epochs": 300, "learning_rate": 0.01, "n_iter_no_change": 20, "l2": 1e-4}
+    return {"mlp": kind(hidden=(64,), **options), "linear": kind(hidden=(), **options)}
+
+
+def _per_class(small: Condensed, regression: bool) -> int:
+    return len(small) if regression else int(np.unique(small.y, return_counts=True)[1].max())
+
+
+def _some_rows(X: np.ndarray, y: np.ndarray, most: int = 3000) -> tuple[np.ndarray, np.ndarray]:
+    """Real rows for the plot."""
+    every = max(1, len(X) // most)
+    return np.asarray(X[::every]), np.asarray(y[::every])

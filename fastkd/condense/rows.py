@@ -1,0 +1,196 @@
+"""The rows to condense: an array, a memory map or a stream of blocks, read a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fastkd._check import as_array
+
+BLOCK = 65536  # rows checked or read at once
+
+
+class Rows:
+    """Rows in groups: the classes, or one group of all rows in a regression.
+
+    X stays where it is (it may be a memory map): `draw` and `blocks` copy and convert what they give.
+    """
+
+    def __init__(self, X: Any, y: np.ndarray, classes: np.ndarray | None, counts: np.ndarray | None = None):
+        self.X, self.y, self.classes = X, y, classes
+        self.dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+        self.n_features = int(X.shape[1])
+        if classes is None:
+            self.index = [np.arange(len(y))]
+        else:
+            order = np.argsort(y, kind="stable").astype(np.int32 if len(y) < 2**31 else np.int64)
+            self.index = np.split(order, np.cumsum(np.bincount(y, minlength=len(classes)))[:-1])
+        self.counts = np.array([len(i) for i in self.index]) if counts is None else counts
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def n_outputs(self) -> int:
+        return self.y.shape[1] if self.classes is None else len(self.classes)
+
+    def take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features (contiguous, in `dtype`) and labels (codes) or values of some rows."""
+        return np.require(self.X[index], self.dtype, ["C", "A"]), self.y[index]
+
+    def pick(self, group: int, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Numbers of n different rows of a group, of all of them if there are no more."""
+        index = self.index[group]
+        if n >= len(index):
+            return index
+        if n * 20 < len(index):  # without a permutation of all
+            chosen = np.unique(rng.integers(len(index), size=2 * n))
+            return index[rng.permutation(chosen)[:n]]
+        return index[rng.choice(len(index), n, replace=False)]
+
+    def draw(self, group: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return self.take(self.pick(group, n, rng))
+
+    def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """About n rows, groups in proportion to their size in all that was seen."""
+        share = n * self.counts / self.counts.sum()
+        sizes = np.maximum(1, np.round(share)).astype(int)
+        return self.take(np.sort(np.concatenate([self.pick(g, k, rng) for g, k in enumerate(sizes)])))
+
+    def group(self, group: int, most: int, rng: np.random.Generator) -> np.ndarray:
+        """Features of a group, at most `most` rows of it."""
+        return self.take(np.sort(self.pick(group, most, rng)))[0]
+
+    def blocks(self, size: int = BLOCK) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for at in range(0, len(self.y), size):
+            yield np.require(self.X[at : at + size], self.dtype, ["C", "A"]), self.y[at : at + size]
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the features, in one pass over the blocks."""
+        n, mean, square = 0, np.zeros(self.n_features), np.zeros(self.n_features)
+        for X, _ in self.blocks():
+            m = X.mean(axis=0, dtype=np.float64)
+            d = m - mean
+            square += ((X - m) ** 2).sum(axis=0, dtype=np.float64) + d**2 * n * len(X) / (n + len(X))
+            mean += d * len(X) / (n + len(X))
+            n += len(X)
+        return mean, np.sqrt(square / n)
+
+
+def is_stream(X: Any) -> bool:
+    return callable(X) or (isinstance(X, Iterator) and not hasattr(X, "shape"))
+
+
+def open_rows(X: Any, y: Any, *, pool: int, rng: np.random.Generator) -> Rows:
+    """Rows of arrays or of a stream of (X, y) blocks, checked; of a stream, at most `pool` random rows a class stay."""
+    if is_stream(X):
+        if y is not None:
+            raise ValueError("a stream of blocks brings its labels along, as (X, y) pairs; leave y=None")
+        return _from_stream(X() if callable(X) else X, pool, rng)
+    X = X if isinstance(X, np.ndarray) else as_array(X, "X")
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"X must hold real numbers; got dtype {X.dtype}")
+    if X.ndim != 2 or 0 in X.shape:
+        raise ValueError(f"X must be two-dimensional (rows, features) and not empty; got shape {X.shape}")
+    if y is None:
+        raise ValueError("condensation needs y: labels, or real values for a regression")
+    target, classes = read_targets(y, len(X))
+    rows = Rows(X, target, classes)
+    low, high = np.full(X.shape[1], np.inf), np.full(X.shape[1], -np.inf)
+    at = 0
+    for block, _ in rows.blocks():
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"X row {at + int(np.argmin(finite))} holds NaN or infinity; drop or repair such rows first"
+            )
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+        at += len(block)
+    if (low == high).all():
+        raise ValueError("every feature of X is constant: there is nothing to learn from")
+    return rows
+
+
+def read_targets(y: Any, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """(codes, classes) of labels, or (values (n, k), None) if y holds floats that are not whole."""
+    a = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    if a.ndim not in (1, 2) or len(a) != n:
+        raise ValueError(f"y must have {n} entries, as X has rows; got shape {a.shape}")
+    if a.dtype.kind == "f":
+        if not np.isfinite(a).all():
+            raise ValueError("y must be finite")
+        if a.ndim == 2 or (a != np.floor(a)).any():
+            return np.ascontiguousarray(a.reshape(n, -1), np.float64), None
+    if a.ndim == 2 or a.dtype.kind not in "fiubUS":
+        raise ValueError(f"y must be labels (n,) or real values; got {a.dtype} of shape {a.shape}")
+    classes, codes = np.unique(a, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y holds the class {classes[0]} only; condensation needs two classes or real values")
+    if len(classes) > 1000:
+        raise ValueError(
+            f"y has {len(classes)} different labels; for a regression give real values (not whole numbers)"
+        )
+    return codes.astype(np.int32), classes
+
+
+def _from_stream(blocks: Iterable[Any], pool: int, rng: np.random.Generator) -> Rows:
+    """A uniform sample of `pool` rows a class: every row gets a random key, the smallest keys stay."""
+    kept: dict[Any, list[np.ndarray]] = {}
+    counts: dict[Any, int] = {}
+    width = None
+    for number, block in enumerate(blocks):
+        try:
+            X, y = block
+        except (TypeError, ValueError):
+            raise ValueError(f"block {number} is not a pair (X, y)") from None
+        X, y = as_array(X, f"X of block {number}"), np.asarray(y)
+        if X.ndim != 2 or (width is not None and X.shape[1] != width) or y.shape != (len(X),):
+            raise ValueError(
+                f"block {number} has shapes {X.shape} and {y.shape}; expected (n, {width or 'd'}) and (n,)"
+            )
+        if not np.isfinite(X).all():
+            raise ValueError(f"block {number} holds NaN or infinity")
+        if y.dtype.kind == "f" and (y != np.floor(y)).any():
+            raise ValueError("streams are for classification; a regression of a stream is method='linear_sketch'")
+        width = X.shape[1]
+        for label in np.unique(y):
+            mine = X[y == label]
+            key = rng.random(len(mine))
+            if label in kept:
+                mine, key = np.concatenate([kept[label][0], mine]), np.concatenate([kept[label][1], key])
+            if len(key) > pool:
+                best = np.sort(np.argpartition(key, pool)[:pool])
+                mine, key = mine[best], key[best]
+            kept[label] = [mine, key]
+            counts[label] = counts.get(label, 0) + int((y == label).sum())
+    if len(kept) < 2:
+        raise ValueError(f"the stream holds {len(kept)} class(es); condensation needs two")
+    classes = np.array(sorted(kept))
+    codes = np.repeat(np.arange(len(classes), dtype=np.int32), [len(kept[c][0]) for c in classes])
+    X = np.concatenate([kept[c][0] for c in classes])
+    return Rows(X, codes, classes, np.array([counts[c] for c in classes]))
+
+
+def parquet_blocks(path: Any, features: list[str], label: str, *, size: int = BLOCK) -> Callable[[], Iterator[Any]]:
+    """A stream of (X, y) blocks of a Parquet file or data set, for `condense` (needs pyarrow).
+
+    Parameters
+    ----------
+    path : path or list of paths
+        File, folder or files.
+    features, label : column names
+    size : int
+        Rows a block.
+    """
+
+    def read() -> Iterator[Any]:
+        import pyarrow.dataset  # type: ignore[import-untyped]
+
+        data = pyarrow.dataset.dataset(path)
+        for batch in data.to_batches(columns=[*features, label], batch_size=size):
+            columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in features]
+            yield np.column_stack(columns), batch.column(label).to_numpy(zero_copy_only=False)
+
+    return read

@@ -1,0 +1,207 @@
+"""Condensed sets that follow a market: versions, what each has seen, and when to make a new one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastkd._check import as_array, as_rng
+from fastkd.condense.condensed import Condensed
+from fastkd.condense.condensing import condense
+
+POLICIES = ("periodic", "incremental", "regime_triggered", "ensemble")
+
+
+class CondensedStore:
+    """A folder of versions of a condensed set, each with the candles it has seen.
+
+    Parameters
+    ----------
+    path : path
+        Folder, made if it is not there; one file a version.
+    policy : {"periodic", "incremental", "regime_triggered", "ensemble"}
+        "periodic": condense the last `window` rows anew after every `every` new ones. "incremental": condense the
+        rows of the last version, weighted by the rows they stand for, together with the new ones.
+        "regime_triggered": anew from the last `window` rows when `detector` raises an alarm. "ensemble": one set for
+        each of the `horizons`, put together.
+    every : int
+        New rows between versions (not for "regime_triggered").
+    window : int
+        Rows that a version is made from.
+    horizons : dict name -> rows
+        Windows of "ensemble", such as {"day": 288, "week": 2016} for 5-minute candles.
+    detector : object with detect(values) -> alarms
+        Such as `fastkd.features.Cusum`; sees the column `watch` of the features.
+    options
+        For `condense`; X must be standardized with a fixed scaler.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(600, 3)), rng.integers(0, 2, 600)
+    >>> store = CondensedStore(tempfile.mkdtemp(), every=200, window=400, method="centroids", per_class=2)
+    >>> for at in range(0, 600, 100):
+    ...     new = slice(at, at + 100)
+    ...     version = store.update(X[new], y[new], np.arange(at, at + 100))
+    >>> version, store.versions()
+    (3, [1, 2, 3])
+    >>> store.seen(3)
+    (200, 599)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        policy: str = "periodic",
+        every: int = 1000,
+        window: int = 10_000,
+        horizons: Mapping[str, int] | None = None,
+        detector: Any = None,
+        watch: int = 0,
+        random_state: Any = None,
+        **options: Any,
+    ):
+        if policy not in POLICIES:
+            raise ValueError(f"policy must be one of {', '.join(POLICIES)}; got {policy!r}")
+        if every < 1 or window < 1:
+            raise ValueError(f"every and window must be >= 1; got {every} and {window}")
+        if policy == "regime_triggered" and detector is None:
+            raise ValueError("policy='regime_triggered' needs a detector, such as fastkd.features.Cusum()")
+        if policy == "ensemble" and not horizons:
+            raise ValueError("policy='ensemble' needs horizons, such as {'day': 288, 'week': 2016} rows")
+        self.path, self.policy, self.every, self.window = Path(path), policy, every, window
+        self.horizons, self.detector, self.watch, self.options = dict(horizons or {}), detector, watch, options
+        self.random = as_rng(random_state)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._X: np.ndarray | None = None
+        self._y = np.empty(0)
+        self._time = np.empty(0, np.int64)
+        self._new = 0
+
+    def versions(self) -> list[int]:
+        """Numbers of the versions, oldest first."""
+        found = (re.fullmatch(r"version-(\d{6})\.npz", p.name) for p in self.path.iterdir())
+        return sorted(int(m[1]) for m in found if m)
+
+    def load(self, version: int | None = None) -> Condensed:
+        """A version, by default the last."""
+        if version is None:
+            known = self.versions()
+            if not known:
+                raise ValueError(f"{self.path} holds no version yet")
+            version = known[-1]
+        return Condensed.load(self._file(version))
+
+    def seen(self, version: int | None = None) -> tuple[int, int]:
+        """(first, last) time of the candles that a version has seen, itself or through the version before."""
+        first, last = self.load(version).info["seen"]
+        return first, last
+
+    def size(self, version: int | None = None) -> int:
+        """Bytes of a version's file."""
+        return self._file(self.versions()[-1] if version is None else version).stat().st_size
+
+    def update(self, X: Any, y: Any, time_ms: Any) -> int | None:
+        """Add closed candles whose labels are known; the number of the new version, if the policy made one.
+
+        Parameters
+        ----------
+        X : (n, n_features), y : (n,) labels
+        time_ms : (n,) ints
+            Open times, rising, and later than all before.
+        """
+        X, y, time_ms = as_array(X, "X"), np.asarray(y), np.asarray(time_ms, np.int64)
+        if not len(X) == len(y) == len(time_ms):
+            raise ValueError(
+                f"X, y and time_ms must have as many rows as each other; got {len(X)}, {len(y)}, {len(time_ms)}"
+            )
+        if not len(X):
+            return None
+        if (np.diff(time_ms) <= 0).any() or (len(self._time) and time_ms[0] <= self._time[-1]):
+            raise ValueError("time_ms must rise, from one update to the next too: a candle is seen once")
+        alarm = False
+        if self.detector is not None:
+            alarm = bool(self.detector.detect(X[:, self.watch]))
+        keep = (
+            max([self.window, *self.horizons.values()])
+            if self.policy != "incremental"
+            else max(self.window, self._new + len(X))
+        )
+        self._X = X[-keep:] if self._X is None else np.concatenate([self._X, X])[-keep:]
+        self._y = np.concatenate([self._y, y])[-keep:] if len(self._time) else y[-keep:]
+        self._time = np.concatenate([self._time, time_ms])[-keep:]
+        self._new += len(X)
+        due = self._new >= self.every if self.policy != "regime_triggered" else alarm or not self.versions()
+        if not due:
+            return None
+        small = self._make()
+        if small is None:
+            return None
+        version = (self.versions() or [0])[-1] + 1
+        small.info |= {"policy": self.policy, "version": version}
+        small.save(self._file(version))
+        self._new = 0
+        return version
+
+    def _make(self) -> Condensed | None:
+        assert self._X is not None
+        if self.policy == "ensemble":
+            parts = [self._condense(rows) for rows in self.horizons.values()]
+            if any(p is None for p in parts):
+                return None
+            return _together([p for p in parts if p is not None], list(self.horizons))
+        if self.policy == "incremental" and self.versions():
+            return self._add(self.load())
+        return self._condense(self.window)
+
+    def _condense(self, rows: int) -> Condensed | None:
+        """From the last rows; None if a class has too few of them yet."""
+        assert self._X is not None
+        X, y, time_ms = self._X[-rows:], self._y[-rows:], self._time[-rows:]
+        classes, counts = np.unique(y, return_counts=True)
+        if len(classes) < 2 or counts.min() < self.options.get("per_class", 10):
+            return None
+        small = condense(X, y, random_state=self.random, **self.options)
+        small.info["seen"] = [int(time_ms[0]), int(time_ms[-1])]
+        return small
+
+    def _add(self, last: Condensed) -> Condensed | None:
+        """The last version's rows, as often as rows they stand for (at most 200 each), and the new rows."""
+        assert self._X is not None
+        new = slice(-self._new, None)
+        before = int(last.info["rows_seen"])
+        copies = int(np.clip(round(before / len(last)), 1, 200))
+        X = np.concatenate([np.repeat(last.X, copies, axis=0), self._X[new]])
+        y = np.concatenate([np.repeat(last.y, copies), self._y[new]])
+        small = condense(X, y, random_state=self.random, **self.options)
+        small.info |= {"seen": [last.info["seen"][0], int(self._time[-1])], "rows_seen": before + self._new}
+        return small
+
+    def _file(self, version: int) -> Path:
+        return self.path / f"version-{int(version):06d}.npz"
+
+
+def _together(parts: list[Condensed], names: list[str]) -> Condensed:
+    def joined(get: Callable[[Condensed], np.ndarray | None]) -> np.ndarray | None:
+        arrays = [a for p in parts if (a := get(p)) is not None]
+        return np.concatenate(arrays) if len(arrays) == len(parts) else None
+
+    info = {
+        **parts[0].info,
+        "horizons": [name for name, p in zip(names, parts) for _ in range(len(p))],
+        "seen": [min(p.info["seen"][0] for p in parts), max(p.info["seen"][1] for p in parts)],
+        "rows_seen": max(p.info["rows_seen"] for p in parts),
+        "seconds": sum(p.info["seconds"] for p in parts),
+    }
+    X, y = np.concatenate([p.X for p in parts]), np.concatenate([p.y for p in parts])
+    history = {"loss": [], "parts": [p.history.get("loss", []) for p in parts]}
+    whole = Condensed(X, y, history, info=info)
+    return replace(whole, soft_labels=joined(lambda p: p.soft_labels), sample_weight=joined(lambda p: p.sample_weight))
