@@ -42,6 +42,16 @@ def as_real(x: Any, name: str, dtype: Any = None) -> np.ndarray:
     return np.require(a, np.dtype(dtype).newbyteorder("="), ["C", "A"])
 
 
+def as_matrix(X: Any, name: str = "X", dtype: Any = None, n_features: int | None = None) -> np.ndarray:
+    """A C-contiguous (rows, features) array of reals, with at least one feature."""
+    a = as_real(X, name, dtype)
+    if a.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional (rows, features); got shape {a.shape}")
+    if n_features is not None and a.shape[1] != n_features:
+        raise ValueError(f"{name} has {a.shape[1]} features; expected {n_features}")
+    return a
+
+
 def as_teacher(x: Any, student: np.ndarray, name: str) -> np.ndarray:
     """Teacher's logits or probabilities with the dtype and shape of the student's logits."""
     a = as_array(x, name)

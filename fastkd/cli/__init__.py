@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every subcommand."""
     from fastkd._version import __version__
+    from fastkd.cli.condense import add_condense
     from fastkd.cli.distill import add_distill
     from fastkd.cli.federate import add_federate
-    from fastkd.cli.condense import add_condense
     from fastkd.cli.fetch import add_fetch
     from fastkd.cli.selfdistill import add_selfdistill
 
