@@ -189,5 +189,3 @@ def plot(result: VenueResult, path: Path) -> None:
     curve.set_ylabel("accuracy of honest venues, %")
     curve.legend(fontsize=7)
     figure.savefig(path, dpi=120)
-
-

@@ -77,9 +77,7 @@ def accuracy(axes: Any, result: DemoResult) -> None:
     for place, (model, color) in enumerate(zip(models, (TEACHER, HARD, DISTILLED, HARD, DISTILLED))):
         figures = model.evaluation
         error = 2 * (figures.accuracy * (1 - figures.accuracy) / figures.n) ** 0.5
-        axes.errorbar(
-            100 * figures.accuracy, place, xerr=100 * error, fmt="o", color=color, capsize=3, markersize=7
-        )
+        axes.errorbar(100 * figures.accuracy, place, xerr=100 * error, fmt="o", color=color, capsize=3, markersize=7)
     majority, bayes = result.teacher.evaluation.majority, result.market.bayes_accuracy
     axes.axvline(100 * majority, color=LINE, linestyle="--", label="majority baseline")
     if bayes is not None:

@@ -169,12 +169,13 @@ class AdaptiveSchedule:
         """A step for each of these closes, which follow those seen before."""
         return [self.update(close) for close in closes]
 
-    def rounds(self, closes: Iterable[float]) -> Rounds:
+    def rounds(self, closes: Iterable[float]) -> DueSteps:
         """The steps at which a round is due, as `FedMD` takes them: ``schedule=rounds, rounds=len(rounds)``."""
-        return Rounds(tuple(step for step in self.plan(closes) if step.distill))
+        return DueSteps(tuple(step for step in self.plan(closes) if step.distill))
+
 
 @dataclass(frozen=True)
-class Rounds:
+class DueSteps:
     """The due steps of an `AdaptiveSchedule`; called with the number of a round, from 0, it gives that step."""
 
     steps: tuple[Step, ...]

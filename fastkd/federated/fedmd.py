@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -60,7 +59,7 @@ class FedMD:
         Of the soft labels, > 0.
     kd_weight : float
         In [0, 1]: weight of the soft labels against hard ones, wherever a row has both; for estimators that are fitted
-        anew, of the public rows against their own.
+        anew, of the public rows against their own. 0: nobody learns from the others.
     aggregator : str, (str, dict), callable or ExpGuard
         As in `RobustFL`, on predictions as vectors (n, rows * n_classes); what it returns is put back on the simplex.
     space : {"probability", "logit"}
@@ -82,7 +81,7 @@ class FedMD:
     revisit_epochs, digest_epochs, initial_epochs : int
         Passes over the private rows and over the public ones, and over the private ones in a client's first round.
     classes : sequence, optional
-        All labels; else those of the clients, of `public_y` and of fitted models.
+        All labels; else those of the clients, of `public_y` and of fitted models. Needed where -1 is a class.
     clip_logits : "median", float or None
         In logit space: each row of a client is scaled down to this largest absolute value, after centering; "median"
         is that of the clients' on the row, so that nobody is louder than is usual. None trusts everybody.
@@ -375,7 +374,7 @@ class FedMD:
 
     def _result(self, rounds: Rounds, state: Standing) -> FederationResult:
         trained = tuple(
-            replace(client, model=copy.deepcopy(student.model))
+            replace(client, model=student.copied(student.model))
             for client, student in zip(self.clients, rounds.students, strict=True)
         )
         consensus = state.consensus
@@ -386,7 +385,7 @@ class FedMD:
         privacy = {}
         if rounds.privacy is not None:
             privacy = {s.name: rounds.privacy.spent(state.answers.get(s.name, 0)) for s in rounds.students}
-        server = None if rounds.server is None else copy.deepcopy(rounds.server.model)
+        server = None if rounds.server is None else rounds.server.copied(rounds.server.model)
         return FederationResult(state.history, consensus, trained, server, state.bytes_up, state.bytes_down, privacy)
 
 

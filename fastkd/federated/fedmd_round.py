@@ -241,7 +241,11 @@ class Rounds:
 
     def _check(self, values: Any, shape: tuple[int, int]) -> np.ndarray | str:
         noisy = self.privacy is not None
-        return checked_predictions(values, shape, self.space, noisy, gaps=self.public.X is None)
+        found = checked_predictions(values, shape, self.space, noisy, gaps=self.public.X is None)
+        if self.privacy is None or isinstance(found, str):
+            return found
+        neutral = 1.0 / shape[1] if self.space == "probability" else 0.0
+        return neutral + np.clip(found - neutral, -self.privacy.bound(), self.privacy.bound())
 
     def _forge(
         self, state: Standing, attackers: list[int], tables: dict[int, np.ndarray | str], chosen: list[int]
@@ -273,7 +277,8 @@ class Rounds:
             if 2 * len(rejected) >= n_answers:
                 raise ValueError(f"{len(rejected)} of {n_answers} answers are unusable, fewer than half may be")
             vector, weights, scores = self.aggregation(flat, names, state.scores)
-            gap = float(np.linalg.norm(vector - flat.mean(axis=0)))
+            with np.errstate(over="ignore"):
+                gap = float(np.linalg.norm(vector - flat.mean(axis=0)))
             return _Outcome(vector, None, dict(zip(names, weights.tolist())), scores, gap)
         self.aggregation.check_rejected(n_answers, rejected)
         rng = generator(state.entropy, state.round, MIXING)

@@ -91,6 +91,7 @@ def settle(aggregate: np.ndarray, space: str) -> np.ndarray:
     if space == "logit":
         return aggregate - aggregate.mean(axis=1, keepdims=True)
     positive = np.maximum(aggregate, 0.0)
+    positive = positive / np.maximum(positive.max(axis=1, keepdims=True), 1.0)  # so that the sum cannot overflow
     total = positive.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0.0, positive / total, 1.0 / aggregate.shape[1])

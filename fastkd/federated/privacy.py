@@ -105,6 +105,10 @@ class GaussianMechanism:
         """Whether the budget covers that many answers."""
         return zcdp_epsilon(answers * self.rho, self.delta) <= self.epsilon * (1.0 + 1e-9)
 
+    def bound(self) -> float:
+        """What an entry of an honest answer differs from knowing nothing by: more has a chance below 1e-15."""
+        return self.clip * (1.0 + 16.0 * float(self.noise_multiplier or 0.0))
+
     def release(self, values: np.ndarray, space: str, rng: np.random.Generator) -> np.ndarray:
         """The clipped table with noise, (m, n_classes); rows of NaN (classes unknown to the client) say nothing first.
 

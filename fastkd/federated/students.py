@@ -30,16 +30,23 @@ class Student:
 
     def __init__(self, name: str, model: Any, X: Any, y: Any, classes: np.ndarray, plan: Any, seed: int) -> None:
         self.name, self.classes, self.plan = name, classes, plan
-        self.model = copy.deepcopy(model)
-        self.kind = kind_of(self.model)
-        self.y = None if y is None else np.asarray(y)
+        self.kind = kind_of(model)
+        self.model = self.copied(model)
         self.X = None if X is None else self._view(X)
-        labeled = np.zeros(0, np.int64) if self.y is None else np.flatnonzero(np.isin(self.y, classes))
-        self.own_X = None if self.X is None else self.X[labeled]
-        self.own_y = None if self.y is None else self.y[labeled]
+        self.own_X, self.own_y = self.X, None if y is None else np.asarray(y)
+        if self.own_X is not None and self.own_y is not None:
+            labeled = np.isin(self.own_y, classes)
+            strange = [v for v in np.unique(self.own_y[~labeled]).tolist() if v != -1]
+            if strange:
+                raise ValueError(f"labels {strange[:5]} are not among the classes {classes.tolist()}")
+            self.own_X, self.own_y = self.own_X[labeled], self.own_y[labeled]
         self.seed = seed
         self.trained = has_weights(self.model) if self.kind == NETWORK else self._is_fitted()
         self.fresh = not self.trained
+
+    def copied(self, model: Any) -> Any:
+        """A copy of a model that learns; others are shared, for a session or a connection has no copy."""
+        return model if self.kind == FIXED else copy.deepcopy(model)
 
     # -- the protocol -------------------------------------------------------------------------------------------------
 
@@ -64,7 +71,8 @@ class Student:
             self.trained = False
         if not self.trained:
             self.initialize(public[0])
-        self.model._run.rng = rng  # so that a round depends on nothing that a checkpoint would not keep
+        if hasattr(self.model, "_run"):  # so that a round depends on nothing that a checkpoint would not keep
+            self.model._run.rng = rng
         if task.restart:
             self._digest(task, public, self.plan.initial_epochs)
         if self.fresh and public[1] is not None:
@@ -122,7 +130,7 @@ class Student:
             self._passes(self.own_X, self.own_y, epochs)
 
     def _digest(self, task: Assignment, public: tuple[Any, Any], epochs: int) -> None:
-        if task.targets is None or not epochs:
+        if task.targets is None or not epochs or self.plan.kd_weight == 0.0:
             return
         X, y = public
         if X is None:  # per class: the client's own rows, each with what the others say of its class

@@ -125,7 +125,7 @@ def test_private_comes_before_public_before_test():
     """What happens in the test period changes nothing before it: the students are the same."""
     settings = VenueSettings(folds=1, rounds=1, epochs=1, initial_epochs=2)
     plain = venues()
-    (public_from, test_from, _), = run_venues(plain, settings, ways=(FEDMD,)).periods
+    ((public_from, test_from, _),) = run_venues(plain, settings, ways=(FEDMD,)).periods
     assert 0 < public_from < test_from
     bent = [Venue(v.name, np.where(v.start_ms[:, None] >= test_from, 9.0, v.X), v.y, v.start_ms) for v in plain]
     one, other = (run_venues(v, settings, ways=(FEDMD,)).models for v in (plain, bent))

@@ -135,6 +135,39 @@ def test_a_foreign_model_that_knows_fewer_classes_is_read_by_their_names(blobs):
     assert set(result.consensus.argmax(axis=1)) == {0, 2}
 
 
+def test_sessions_and_the_like_are_not_copied(blobs):
+    clients, public, *_ = blobs
+
+    class Session:
+        def __deepcopy__(self, memo):
+            raise TypeError("cannot be copied")
+
+        def predict_proba(self, X):
+            return np.full((len(X), 3), 1 / 3)
+
+    session = Session()
+    result = FedMD([*clients, Client("s", session, clients[0].X, None)], public, **QUICK).run()
+    assert result.clients[-1].model is session
+    assert not result.history[0].failed
+
+
+def test_a_weight_of_zero_is_learning_alone(blobs):
+    clients, public, *_ = blobs
+    none = FedMD(clients, public, **{**QUICK, "kd_weight": 0.0}).run()
+    alone = FedMD(clients, public, **{**QUICK, "digest_epochs": 0}).run()
+    for one, other in zip(none.clients, alone.clients, strict=True):
+        np.testing.assert_array_equal(one.model.parameters, other.model.parameters)
+
+
+def test_labels_outside_the_classes_are_an_error(blobs):
+    clients, public, *_ = blobs
+    with pytest.raises(ValueError, match=r"client 'c0': labels \[2\] are not among the classes \[0, 1\]"):
+        FedMD(clients, public, classes=[0, 1], **QUICK).run()
+    signs = [replace(c, y=c.y - 1) for c in clients]
+    result = FedMD(signs, public, classes=[-1, 0, 1], **QUICK).run()
+    assert set(result.clients[0].model.classes_) == {-1, 0, 1}
+
+
 def test_text_labels_and_windows(blobs):
     """Networks of plain features see a window of candles as one long row."""
     clients, public, *_ = blobs
@@ -307,6 +340,9 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(blobs, tmp_path, vari
     assert asked == [2, 3]
     assert_same(again, whole)
     assert_same(FedMD(clients, public, checkpoint=path, **options).run(), whole)
+    if "privacy" not in options:  # whose noise depends on the number of rounds
+        more = FedMD(clients, public, **{**options, "rounds": 6}).run()
+        assert_same(FedMD(clients, public, checkpoint=path, **{**options, "rounds": 6}).run(), more)
 
 
 def test_a_checkpoint_of_another_federation_is_refused(blobs, tmp_path):

@@ -13,6 +13,7 @@ from fastkd.federated import (
     ExpGuard,
     FederationError,
     FedMD,
+    GaussianMechanism,
     LabelFlip,
     LossMaximization,
     NonFinite,
@@ -125,6 +126,22 @@ def test_what_is_no_probability_is_left_out_and_named(federation):
     assert "shape (10, 10) instead of (400, 10)" in result.history[0].rejected["c0"]
 
 
+@pytest.mark.parametrize("more", [
+    {"space": "logit", "clip_logits": None, "aggregator": "median"},
+    {"space": "logit", "clip_logits": None, "aggregator": ExpGuard()},
+    {"space": "logit"},
+    {"privacy": GaussianMechanism(1e4, clip=9.0)},
+], ids=["median", "ExpGuard", "clipped", "noisy"])  # fmt: skip
+def test_huge_predictions_neither_win_nor_make_a_nan(federation, more):
+    def huge(honest, rng):
+        return np.where(np.arange(10) == 3, 1e37, -1e37) * np.ones_like(honest[0])
+
+    result = federation(huge, rounds=1, **more)[1]
+    np.testing.assert_allclose(result.consensus.sum(axis=1), 1.0)
+    if "privacy" not in more:
+        assert (result.consensus.argmax(axis=1) == 3).mean() < 0.5
+
+
 def test_flipped_labels_are_followed_by_the_protocol(federation):
     """An attacker with falsified rows trains and answers as the others do."""
     last = federation(LabelFlip(), rounds=1, digest_epochs=0)[1].history[-1]
@@ -169,7 +186,7 @@ TABLES = hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 4)),
 
 @given(TABLES)
 def test_whatever_a_rule_returns_becomes_a_distribution(table):
-    settled = settle(table / 1e10, "probability")
+    settled = settle(table, "probability")
     assert (settled >= 0).all()
     np.testing.assert_allclose(settled.sum(axis=1), 1.0)
 
