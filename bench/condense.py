@@ -1,7 +1,8 @@
 """One outer iteration of condensation: gradient matching and distribution matching against jax and torch; float32.
 
 Every contender gets the same weights, rows and target gradients, and updates the condensed rows with momentum.
-jax is jitted (its compilation is not timed), torch uses create_graph. `python -m bench.condense` writes bench/results/condense.json.
+jax is jitted (its compilation is not timed), torch uses create_graph.
+`python -m bench.condense --json bench/results/condense.json` writes the results.
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ def add_condense(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "condense",
         help="a few rows that should train a model as well as all of FILE, and the verdict",
         description="Condense candles, or a table of features with a column of labels, to a few rows of each class. "
-        "The last part of the rows, in time order, is kept for the test: models trained on the condensed rows are "
-        "compared with models trained on all rows, on random rows, on centroids and on medoids.",
+        "The last part of the rows, in time order, is kept for the test: "
+        "models trained on the condensed rows are compared with models "
+        "trained on all rows, on random rows, on centroids and on medoids.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="CSV (or .csv.gz): candles, or numbers with --label")
     parser.add_argument("--label", metavar="COLUMN", help="column of labels; without it FILE holds candles")

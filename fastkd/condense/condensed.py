@@ -55,7 +55,7 @@ class Condensed:
     @property
     def n_bytes(self) -> int:
         """Bytes of features, labels (one each up to 256 classes), soft labels and weights, in their own types."""
-        labels = len(self.y) if self.y.dtype.kind in "iub" and len(np.unique(self.y)) <= 256 else self.y.nbytes
+        labels = len(self.y) if self.y.dtype.kind != "f" and len(np.unique(self.y)) <= 256 else self.y.nbytes
         rest = (self.soft_labels, self.sample_weight)
         return int(self.X.nbytes + labels + sum(a.nbytes for a in rest if a is not None))
 

@@ -44,7 +44,8 @@ class Course:
             best, best_mean, stalled = self._resume(state, rng)
         try:
             while len(self.losses) < self.iterations and not self.converged:
-                loss = float(step(state, rng))
+                with np.errstate(over="ignore", invalid="ignore"):  # a learning rate too high ends in the next lines
+                    loss = float(step(state, rng))
                 if not math.isfinite(loss) or not all(np.isfinite(a).all() for a in state.values()):
                     break
                 self.losses.append(loss)

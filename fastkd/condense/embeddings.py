@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from fastkd._core._native import MLPKernel
-from fastkd.reference import mlp_layers
 
 SQRT_HALF = 0.7071067811865476
 
 
 def features(params: np.ndarray, sizes: tuple[int, ...], activation: str, X: np.ndarray):
     """[(features, slope of the activation), ...] of the hidden layers; of the outputs if there is none."""
-    layers = mlp_layers(params, sizes)
+    layers = _layers(params, sizes)
     passed = []
     h = X
     for W, b in layers[: max(1, len(layers) - 1)]:
@@ -33,7 +34,7 @@ def last_features(lower: MLPKernel, params: np.ndarray, X: np.ndarray) -> np.nda
 
 def pull_back(params: np.ndarray, sizes: tuple[int, ...], passed: list, slopes: list) -> np.ndarray:
     """Derivative by X of sum_l <slopes_l, features_l>; a slope of None is 0."""
-    layers = mlp_layers(params, sizes)
+    layers = _layers(params, sizes)
     d: np.ndarray | None = None
     for k in reversed(range(len(passed))):
         if slopes[k] is not None:
@@ -44,6 +45,16 @@ def pull_back(params: np.ndarray, sizes: tuple[int, ...], passed: list, slopes: 
         d = d @ layers[k][0].T
     assert d is not None
     return d
+
+
+def _layers(params: np.ndarray, sizes: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Views (W, b) of the layers of a flat vector."""
+    layers, at = [], 0
+    for n_in, n_out in pairwise(sizes):
+        end = at + n_in * n_out
+        layers.append((params[at:end].reshape(n_in, n_out), params[end : end + n_out]))
+        at = end + n_out
+    return layers
 
 
 def _activate(name: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -122,6 +122,8 @@ class CondenseReport:
         numbers = f"{unit * gap:+.3g} [{unit * low:+.3g}, {unit * high:+.3g}]" + ("" if self.regression else " points")
         name, other = (t.name.replace("_", " ") for t in (best, rival))
         cost = f"{best.condense_seconds:.2g} s against {rival.condense_seconds:.2g} s"
+        if len(learnt) > 1:  # chosen by their score: the interval does not know of the choice
+            cost += f"; the best of {len(learnt)} learnt and {len(simple)} simple sets"
         if low > 0:
             return f"{where}: {name} wins: {numbers} of {self.metric} over {other} ({cost})."
         if high < 0:

@@ -68,7 +68,7 @@ def quieten(tables: np.ndarray, clip: float | str | None) -> np.ndarray:
         return tables
     loudness = np.abs(tables).max(axis=2)
     bound = np.median(loudness, axis=0) if clip == "median" else float(clip)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         scale = np.where(loudness > bound, bound / loudness, 1.0)
     return tables * scale[:, :, None]
 

@@ -180,6 +180,38 @@ static void N(predict_case)(const K *t, const fkd_mlp *net, int64_t n) {
   give_back();
 }
 
+/* the R operator and gradient matching: gradient of the perceptron, symmetry of the Hessian, distance of a gradient to itself */
+static void N(rop_case)(const K *t, const fkd_mlp *net, int64_t n) {
+  const int64_t in = net->sizes[0], out = net->sizes[net->layers], d = N(n_parameters)(net);
+  real *w = N(bells)(d, 0.5), *u = N(bells)(d, 0.1), *v = N(bells)(d, 0.1), *X = N(bells)(n * in, 1);
+  const size_t size = (size_t)d * sizeof(real);
+  real *g = take(size, sizeof(real)), *h = take(size, sizeof(real)), *other = take(2 * size, sizeof(real));
+  real *dX = take((size_t)(n * in) * sizeof(real), sizeof(real)), *dY = take((size_t)(n * out) * sizeof(real), sizeof(real));
+  TARGETS y = N(targets)(n, out, FKD_CLASSES);
+  y.teacher = NULL, y.how = (fkd_distill){1, 0, 0, FKD_NO_TEACHER};
+  real *scratch = take((size_t)t->rop_scratch(net, n) * sizeof(real), 64), *plain = take((size_t)t->mlp_scratch(net, n) * sizeof(real), 64);
+  const double loss = t->rop(net, w, v, X, &y, n, g, h, dX, dY, scratch), want = t->mlp_gradient(net, w, X, &y, n, 0, other, plain);
+  CHECK(fabs(loss - want) <= 500 * EPS * (1 + fabs(want)), "loss %.12g, not %.12g", loss, want);
+  double uhv = 0, vhu = 0;
+  for (int64_t i = 0; i < d; ++i) {
+    CHECK(fabs((double)g[i] - (double)other[i]) <= 500 * EPS * (1 + fabs((double)g[i])), "gradient %d", (int)i);
+    uhv += (double)u[i] * h[i];
+  }
+  t->rop(net, w, u, X, &y, n, NULL, h, NULL, NULL, scratch);
+  for (int64_t i = 0; i < d; ++i) vhu += (double)v[i] * h[i];
+  CHECK(fabs(uhv - vhu) <= 5000 * EPS * (1 + fabs(uhv)), "u H v = %.12g, v H u = %.12g", uhv, vhu);
+  int64_t starts[] = {0, n / 2, n};
+  const int64_t groups = n > 1 ? 2 : 1;
+  if (n == 1) starts[1] = 1;
+  for (int distance = FKD_ROWWISE; distance <= FKD_MSE; ++distance) {
+    memcpy(other, g, size), memcpy(other + d, g, size);
+    const double value = t->gradient_match(net, w, other, X, &y, starts, groups, distance, dX, dY, scratch);
+    CHECK(isfinite(value) && value > -1e-3, "distance %g", value);
+    for (int64_t i = 0; i < n * in; ++i) CHECK(isfinite(dX[i]), "slope %d is %g", (int)i, (double)dX[i]);
+  }
+  give_back();
+}
+
 static void N(networks)(const K *t) {
   static const fkd_mlp nets[] = {{1, FKD_RELU, {4, 3}},         {2, FKD_RELU, {5, 17, 3}},        {3, FKD_TANH, {3, 16, 7, 2}},
                                  {2, FKD_GELU, {17, 15, 17}},   {2, FKD_IDENTITY, {1, 1, 1}},     {3, FKD_GELU, {9, 33, 16, 1}},
@@ -195,5 +227,6 @@ static void N(networks)(const K *t) {
       N(predict_case)(t, &nets[i], rows[j]);
       if (nets[i].layers > 2 && nets[i].sizes[nets[i].layers] > 1 && rows[j] < 300)
         for (int k = 0; k < 4; ++k) N(exits_case)(t, &nets[i], rows[j], k / 2, k % 2 ? 0.1 : 0);
+      if (rows[j] < 300 || i < 2) N(rop_case)(t, &nets[i], rows[j]);
     }
 }

@@ -97,7 +97,7 @@ def test_regression(method):
     y = X @ [1.0, -2.0, 0.5] + 0.1 * rng.normal(size=300)
     options = QUICK.get(method, {}) | ({"learning_rate": 0.02} if method in LEARNT else {})
     if method == "trajectory_matching":
-        options["iterations"] = 200
+        options |= {"iterations": 200, "epochs": 60, "steps": 40}  # to the end of the training
     small = condense(
         X, y, method=method, per_class=30, model="linear" if method in LEARNT else None, random_state=0, **options
     )

@@ -192,7 +192,7 @@ def test_damaged_files(federation, tmp_path):
 def test_a_model_file_is_no_checkpoint(federation, tmp_path):
     path = tmp_path / "run.safetensors"
     MLPClassifier(hidden=(3,)).initialize(4, 2).save(path)
-    with pytest.raises(CheckpointError, match="no checkpoint of such a federation"):
+    with pytest.raises(CheckpointError, match="no checkpoint of a federation"):
         federation(checkpoint=path).run()
 
 
