@@ -115,7 +115,9 @@ def read_file(path: Any, kind: str, settings: dict[str, Any]) -> tuple[dict[str,
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a checkpoint, or is truncated: {error}") from error
     if metadata.get("format") != kind:
-        raise CheckpointError(f"{path} is no checkpoint of a federation of this kind (format {metadata.get('format')!r})")
+        raise CheckpointError(
+            f"{path} is no checkpoint of a federation of this kind (format {metadata.get('format')!r})"
+        )
     if metadata.get("sha256") != _digest(metadata.get("federation", ""), tensors):
         raise CheckpointError(f"{path}: the SHA-256 of its contents is not the one in it; the file is damaged")
     with describing(path):
