@@ -98,8 +98,8 @@ def membership_audit(
     >>> from fastkd.models import MLPClassifier
     >>> rng = np.random.default_rng(0)
     >>> X, y = rng.normal(size=(120, 20)), rng.integers(2, size=120)  # labels without a rule: all is memorized
-    >>> model = MLPClassifier(hidden=(64,), learning_rate=0.01, batch_size=10, random_state=0).fit(X[:60], y[:60])
-    >>> membership_audit(model, (X[:60], y[:60]), (X[60:], y[60:])).auc > 0.9
+    >>> model = MLPClassifier(hidden=(64,), learning_rate=0.01, epochs=200, random_state=0).fit(X[:60], y[:60])
+    >>> membership_audit(model, (X[:60], y[:60]), (X[60:], y[60:])).auc > 0.8
     True
     """
     adapted = as_model(model)

@@ -21,8 +21,9 @@ class ExpGuard:
     .. math:: s_i = \min(\max(d_i / \mathrm{median}(d) - tolerance, 0), 10), \qquad d_i = \|p_i - median(p)\|_1
 
     and its weight :math:`w_i \propto \exp(-rate \sum_{rounds} s_i)`, after the history-weighted defense of Roux et al.
-    (2025). Honest clients with unequal data stay within the tolerance and keep equal weights, so unlike the median the
-    rule costs nothing where nobody attacks; an attacker fades within a few rounds and stays faded.
+    (2025). What lies farther from the median than the tolerance is first pulled in to it, for against a huge value no
+    weight is small enough. Honest clients with unequal data stay within and keep equal weights, so unlike the median
+    the rule costs nothing where nobody attacks; an attacker fades within a few rounds and stays faded.
 
     Parameters
     ----------
@@ -54,8 +55,10 @@ class ExpGuard:
     ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
         """The mean of predictions (n, ...), the weights (n,), and the scores with this round's added."""
         flat = tables.reshape(len(tables), -1)
-        unit = max(float(np.abs(flat).max()), 1e-300)
-        distances = np.abs(flat / unit - np.median(flat / unit, axis=0)).sum(axis=1)
+        unit = min(max(float(np.abs(flat).max()), 1e-300), 1e200)  # sums of distances stay finite
+        center = np.median(flat / unit, axis=0)
+        away = flat / unit - center
+        distances = np.abs(away).sum(axis=1)
         usual = float(np.median(distances))
         if usual > 0.0:
             excess = np.clip(distances / usual - self.tolerance, 0.0, 10.0)
@@ -65,4 +68,6 @@ class ExpGuard:
         gathered = np.array([after[name] for name in names])
         weights = np.exp(-self.rate * (gathered - gathered.min()))
         weights /= weights.sum()
-        return np.tensordot(weights, tables, axes=1), weights, after
+        near = np.minimum(1.0, self.tolerance * usual / np.maximum(distances, 1e-300))
+        mean = (center + (weights * near) @ away) * unit
+        return mean.reshape(tables.shape[1:]), weights, after

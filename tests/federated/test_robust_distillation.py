@@ -239,3 +239,15 @@ def test_the_guard_by_hand():
     np.testing.assert_allclose(weights[3] / weights[0], np.exp(-3.5))
     with pytest.raises(ValueError, match="rate"):
         ExpGuard(rate=0.0)
+
+
+def test_the_guard_is_the_mean_within_the_tolerance_and_pulls_in_what_is_beyond():
+    rng = np.random.default_rng(0)
+    tables = rng.normal(size=(6, 4, 3))
+    np.testing.assert_allclose(ExpGuard(tolerance=5.0)(tables, list("abcdef"), {})[0], tables.mean(axis=0))
+    far = np.concatenate([tables, np.full((1, 4, 3), 1e300)])
+    mean, weights, _ = ExpGuard()(far, list("abcdefg"), {})
+    assert weights[6] < 1e-4
+    np.testing.assert_allclose(mean, ExpGuard()(tables, list("abcdef"), {})[0], atol=0.5)
+    same = np.concatenate([np.ones((3, 2, 2)), np.zeros((1, 2, 2))])
+    np.testing.assert_array_equal(ExpGuard()(same, list("abcd"), {})[0], np.ones((2, 2)))
