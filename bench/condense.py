@@ -76,16 +76,16 @@ def fastkd_matching(task: Task, real: bool) -> Any:
 def fastkd_distribution(task: Task) -> Any:
     from fastkd._core._native import MLPKernel
     from fastkd.condense.course import descend
-    from fastkd.condense.embeddings import features, last_features, pull_back
+    from fastkd.condense.embeddings import features, group_means, last_features, pull_back
 
     lower = MLPKernel(task.sizes[:-1], "relu", np.float32)
     state = {"X": task.x.copy(), "X_v": np.zeros_like(task.x)}
     real = np.concatenate(task.real_x)
 
     def step() -> np.ndarray:
-        target = last_features(lower, task.params, real).reshape(3, -1, task.sizes[-2]).mean(axis=1)
+        target = group_means(last_features(lower, task.params, real), [task.real_x.shape[1]] * 3)
         passed = features(task.params, task.sizes, "relu", state["X"])
-        gap = passed[-1][0].reshape(3, task.each, -1).mean(axis=1) - target
+        gap = group_means(passed[-1][0], [task.each] * 3) - target
         slope = np.repeat(2 / task.each * gap, task.each, axis=0)
         slope = pull_back(task.params, task.sizes, passed, [None] * (len(passed) - 1) + [slope])
         descend(state, "X", slope, RATE, MOMENTUM)

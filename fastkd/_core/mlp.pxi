@@ -90,11 +90,15 @@ cdef class Targets:
         self.keep = (labels, teacher, values, weights)
 
     cdef int fits(self, MLPKernel net) except -1:
-        labels = self.keep[0]
+        cdef int64_t i
+        cdef int32_t top = -1
         if self.typenum != net.typenum or (self.n_outputs >= 0 and self.n_outputs != net.net.sizes[net.net.layers]):
             raise ValueError(f"targets ({self.n_outputs} outputs) do not fit the network {net.sizes} of {net.dtype}")
-        if labels is not None and self.n_rows and int(labels.max()) >= net.net.sizes[net.net.layers]:
-            raise ValueError(f"label {labels.max()} is out of range for {net.net.sizes[net.net.layers]} classes")
+        if self.f64.labels != NULL:  # each time: the array is the caller's
+            for i in range(self.n_rows):
+                top = max(top, self.f64.labels[i])
+        if top >= net.net.sizes[net.net.layers]:
+            raise ValueError(f"label {top} is out of range for {net.net.sizes[net.net.layers]} classes")
         return 0
 
 

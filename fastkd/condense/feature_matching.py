@@ -6,7 +6,7 @@ import numpy as np
 
 from fastkd._core._native import MLPKernel
 from fastkd.condense.course import State, Step, descend, prepare
-from fastkd.condense.embeddings import features, last_features, pull_back
+from fastkd.condense.embeddings import features, group_means, last_features, pull_back
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
 from fastkd.condense.start import initial_rows
@@ -45,8 +45,7 @@ def distribution_matching(
     def step(state: State, rng: np.random.Generator) -> float:
         params = net.fresh(rng)
         drawn = [rows.draw(g, batch_size, rng)[0] for g in range(groups)]
-        starts = np.cumsum([0, *(len(x) for x in drawn[:-1])])
-        counts = np.array([[len(x)] for x in drawn])
+        counts = [len(x) for x in drawn]
         if lower is not None:
             real = [last_features(lower, params, np.concatenate(drawn))]
         else:
@@ -56,7 +55,7 @@ def distribution_matching(
         slopes: list[np.ndarray | None] = []
         slopes += [None] * (len(passed) - len(real))
         for (h, _), target in zip(passed[-len(real) :], real):
-            gap = h.reshape(groups, each, -1).mean(axis=1) - np.add.reduceat(target, starts, axis=0) / counts
+            gap = group_means(h, [each] * groups) - group_means(target, counts)
             loss += float((gap * gap).sum())
             slopes.append(np.repeat((2 / each) * gap, each, axis=0).astype(h.dtype))
         descend(state, "X", pull_back(params, sizes, passed, slopes), learning_rate, momentum)
