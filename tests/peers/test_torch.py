@@ -101,6 +101,7 @@ def test_tensors_are_welcome_where_arrays_are():
 
 
 def test_a_torch_teacher_distills_a_student():
+    torch.manual_seed(0)
     rng = np.random.default_rng(2)
     X = rng.normal(size=(600, 4)).astype(np.float32)
     teacher = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3))
