@@ -13,7 +13,7 @@ import numpy as np
 from fastkd.cli.federation import robust_federation
 from fastkd.cli.latency import Latency, measure_pair, numpy_forward
 from fastkd.cli.result import CLASS_NAMES, Comparison, CurvePoint, DemoResult, Market, Settings, Trained
-from fastkd.evaluation import EvaluationReport, agreement, class_shares, evaluate
+from fastkd.evaluation import EvaluationReport, agreement, class_shares, evaluation_report
 
 STEPS = (
     "Candles, features, labels",
@@ -289,7 +289,7 @@ def _trained(name: str, labels: int, model: Any, teacher: Teacher, data: Data, s
     return Trained(
         name=name,
         labels=labels,
-        evaluation=evaluate(data.y_test, proba, n_classes=len(CLASSES)),
+        report=evaluation_report(data.y_test, proba, class_names=CLASS_NAMES, resamples=200),
         agreement=agreement(proba, teacher.answers),
         parameters=model.n_parameters,
         bytes=model.parameters.nbytes,

@@ -160,10 +160,12 @@ def metric_rows(result: DemoResult) -> list[tuple[str, list[str]]]:
         ("parameters", [f"{model.parameters:,}" for model in models]),
         ("size", [f"{model.bytes / 1024:.1f} KiB" for model in models]),
         ("accuracy", [_percent(f.accuracy) for f in figures]),
+        ("95 % interval", [_between(model, "accuracy", 100.0, 1) for model in models]),
         ("majority baseline", [_percent(f.majority) for f in figures]),
         ("balanced accuracy", [_percent(f.balanced_accuracy) for f in figures]),
         ("MCC", [f"{f.mcc:.3f}" for f in figures]),
         ("log-loss", [f"{f.log_loss:.4f}" for f in figures]),
+        ("95 % interval", [_between(model, "log_loss", 1.0, 3) for model in models]),
         ("Brier score", [f"{f.brier:.4f}" for f in figures]),
         ("calibration error", [f"{f.calibration_error:.3f}" for f in figures]),
         ("answers as teacher", [_percent(model.agreement) for model in models]),
@@ -183,6 +185,11 @@ def _on_latency(result: DemoResult) -> list[str]:
             f"network in NumPy ({theirs.p50:.2f} µs)."
         )
     return said
+
+
+def _between(model: Trained, metric: str, unit: float, digits: int) -> str:
+    low, high = model.report.overall.intervals[metric]
+    return f"{unit * low:.{digits}f} to {unit * high:.{digits}f}"
 
 
 def _percent(share: float) -> str:

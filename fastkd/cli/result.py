@@ -70,11 +70,16 @@ class Trained:
 
     name: str
     labels: int
-    evaluation: Evaluation
+    report: EvaluationReport
     agreement: float
     parameters: int
     bytes: int
     seconds: float
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Figures of all test rows."""
+        return self.report.overall.evaluation
 
 
 @dataclass(frozen=True)

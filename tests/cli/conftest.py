@@ -5,7 +5,7 @@ import pytest
 
 from fastkd.cli.latency import Latency
 from fastkd.cli.result import Comparison, CurvePoint, DemoResult, Federation, Market, Settings, Trained
-from fastkd.evaluation import class_shares, evaluate, evaluation_report
+from fastkd.evaluation import class_shares, evaluation_report
 
 
 def walk(y, skill):
@@ -26,7 +26,7 @@ def make_result(skill=2.0, source="synthetic market"):
         proba = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         if skill == 0:
             proba = np.tile([0.2, 0.6, 0.2], (600, 1))
-        return Trained(name, labels, evaluate(y, proba), 0.875, parameters, 4 * parameters, 1.5)
+        return Trained(name, labels, evaluation_report(y, proba, resamples=20), 0.875, parameters, 4 * parameters, 1.5)
 
     market = Market(
         source=source,
