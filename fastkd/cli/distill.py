@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastkd.cli.config import chosen, layers, read_config
-from fastkd.evaluation import agreement, evaluate
+from fastkd.evaluation import agreement, evaluate, evaluation_report
 
 __all__ = ["DistillSettings", "add_distill"]
 
@@ -111,6 +111,7 @@ def _distill(options: argparse.Namespace) -> int:
     sizes = {"teacher": teacher, "labels only": alone, "distilled": student}
     if not options.quiet:
         print(_table(said, sizes, y[test]))
+        print("\nThe distilled student:", evaluation_report(y[test], said["distilled"]), sep="\n")
     student.scaler = scaler
     student.save(options.output)
     if options.save_teacher is not None:
