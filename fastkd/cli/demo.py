@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from fastkd.cli.latency import Latency, measure_pair, numpy_forward
 from fastkd.cli.result import CLASS_NAMES, Comparison, CurvePoint, DemoResult, Market, Settings, Trained
 from fastkd.evaluation import EvaluationReport, agreement, class_shares, evaluation_report
 
+if TYPE_CHECKING:
+    from fastkd.distill import GenerationReport
+
 STEPS = (
     "Candles, features, labels",
     "Teacher",
@@ -22,6 +25,7 @@ STEPS = (
     "Distilled student",
     "Students with few labels",
     "More labels, other draws",
+    "Self-distillation",
     "Walking forward",
     "Federation with hostile clients",
     "Latency",
@@ -92,6 +96,8 @@ def run_demo(
     step()
     curve = label_curve(data, settings, teacher)
     step()
+    generations = teach_themselves(candles, data, settings)
+    step()
     walk = walk_forward_student(candles, settings)
     step()
     federation = robust_federation(data, settings)
@@ -106,6 +112,7 @@ def run_demo(
         full=Comparison(hard, distilled),
         few=Comparison(*pair),
         curve=curve,
+        generations=generations,
         walk=walk,
         federation=federation,
         latency=latency,
@@ -229,6 +236,22 @@ def label_curve(data: Data, settings: Settings, teacher: Teacher) -> tuple[Curve
             )
             points.append(CurvePoint(labels, hard, distilled))
     return tuple(points)
+
+
+def teach_themselves(candles: Any, data: Data, settings: Settings) -> GenerationReport | None:
+    """Generations of the student that learn from one another, three seeds; None where there is but one class."""
+    from fastkd.cli.selfdistill import generations_on_candles
+
+    if len(np.unique(data.y_train)) < 2:
+        return None
+    return generations_on_candles(
+        candles[-settings.generation_rows :],
+        features=recipe(candles).name,
+        generations=settings.generations,
+        hidden=settings.student_hidden,
+        epochs=settings.student_epochs,
+        seeds=range(settings.seed, settings.seed + 3),
+    )
 
 
 def walk_forward_student(candles: Any, settings: Settings) -> EvaluationReport:

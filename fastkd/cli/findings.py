@@ -26,6 +26,7 @@ def findings(result: DemoResult) -> list[str]:
         _on_comparison(result, result.full),
         _on_comparison(result, result.few),
         *_on_curve(result),
+        *_on_generations(result),
         _on_walk(result),
         _on_federation(result),
         *_on_latency(result),
@@ -113,6 +114,11 @@ def _on_curve(result: DemoResult) -> list[str]:
         return []
     gains = ", ".join(f"{_points(point.gain)} with {point.labels:,} labels" for point in result.curve)
     return [f"Points that the teacher adds to the student's accuracy, mean of {result.settings.draws} draws: {gains}."]
+
+
+def _on_generations(result: DemoResult) -> list[str]:
+    found = result.generations
+    return [] if found is None else [f"{len(found.by_generation)} generations of the student: {found.verdict()}"]
 
 
 def _on_walk(result: DemoResult) -> str:

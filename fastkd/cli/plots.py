@@ -155,6 +155,22 @@ def label_curve(axes: Any, result: DemoResult) -> None:
     _legend_above(axes, 2)
 
 
+def generations(axes: Any, result: DemoResult) -> None:
+    """Accuracy by generation with the interval of its mean, beside an ensemble of the same cost."""
+    found = result.generations
+    assert found is not None
+    means = found.by_generation
+    places, values = np.arange(len(means)), np.array([100 * mean.value for mean in means])
+    halves = np.nan_to_num([100 * mean.half for mean in means])
+    axes.errorbar(places, values, yerr=halves, fmt="o-", color=DISTILLED, capsize=3, label="generation")
+    axes.axhline(100 * found.ensemble.mean(), color=HARD, label="ensemble of the same cost")
+    axes.axhline(100 * found.majority, color=LINE, linestyle="--", label="majority baseline")
+    axes.set_xticks(places)
+    axes.set_xlabel("generation (0: labels alone)")
+    axes.set_ylabel("accuracy, %")
+    _legend_above(axes, 2)
+
+
 def federation(axes: Any, result: DemoResult) -> None:
     """Accuracy by attack and rule."""
     found = result.federation

@@ -86,7 +86,7 @@ def html_report(result: DemoResult) -> str:
         f"{escape(market.source)}: {market.candles:,} candles of {escape(market.interval)}, "
         f"{_day(market.first_ms)} to {_day(market.last_ms)}"
     )
-    sections = (_summary, _labels, _models, _plots, _confusion, _walk, _federation, _latency, _settings)
+    sections = (_summary, _labels, _models, _plots, _confusion, _generations, _walk, _federation, _latency, _settings)
     body = "\n".join(section(result) for section in sections)
     body = body.replace(" %", "\u00a0%").replace(" µs", "\u00a0µs")  # a number stays with its unit
     return (
@@ -163,6 +163,17 @@ def _confusion(result: DemoResult) -> str:
     rows = [[f"was {name}", *(f"{count:,}" for count in counts)] for name, counts in zip(CLASS_NAMES, confusion)]
     columns = ["test rows", *(f"answered {name}" for name in CLASS_NAMES)]
     return "<h2>Answers of the distilled student</h2>\n" + _table(columns, rows)
+
+
+def _generations(result: DemoResult) -> str:
+    if result.generations is None:
+        return ""
+    note = (
+        f"Each generation of the student learns from the one before, on the last {result.settings.generation_rows:,} "
+        f"candles at most. {result.generations.verdict()}"
+    )
+    figure = _figure("Accuracy by generation", plots.generations, result)
+    return f'<h2>Self-distillation</h2>\n<p class="soft">{escape(note)}</p>\n<div class="plots">{figure}</div>'
 
 
 def _walk(result: DemoResult) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastkd.cli.latency import Latency
 from fastkd.evaluation import Evaluation, EvaluationReport
+
+if TYPE_CHECKING:
+    from fastkd.distill import GenerationReport
 
 CLASS_NAMES = ("DOWN", "FLAT", "UP")
 
@@ -17,8 +21,9 @@ class Settings:
     """Sizes and hyper-parameters of the demo.
 
     `few_labels` is how many labelled rows the second comparison keeps, `draws` how often labels are drawn anew for each
-    point of the label curve, `folds` how often the student is fitted anew walking forward, `desks` the clients of the
-    federation, `latency_calls` how often a forecast is timed.
+    point of the label curve, `generations` are those of self-distillation on the last `generation_rows` candles, `folds`
+    is how often the student is fitted anew walking forward, `desks` are the clients of the federation, `latency_calls`
+    is how often a forecast is timed.
     """
 
     rows: int = 40_000
@@ -37,6 +42,8 @@ class Settings:
     batch_size: int = 128
     few_labels: int = 200
     draws: int = 3
+    generations: int = 5
+    generation_rows: int = 6000
     folds: int = 5
     desks: int = 10
     federation_rounds: int = 200
@@ -127,6 +134,7 @@ class DemoResult:
     full: Comparison
     few: Comparison
     curve: tuple[CurvePoint, ...]
+    generations: GenerationReport | None
     walk: EvaluationReport
     federation: Federation
     latency: tuple[tuple[Latency, Latency], ...]

@@ -5,6 +5,7 @@ import pytest
 
 from fastkd.cli.latency import Latency
 from fastkd.cli.result import Comparison, CurvePoint, DemoResult, Federation, Market, Settings, Trained
+from fastkd.distill import GenerationReport
 from fastkd.evaluation import class_shares, evaluation_report
 
 
@@ -55,6 +56,9 @@ def make_result(skill=2.0, source="synthetic market"):
         full=Comparison(model(hard, 2300, skill / 2, 323), model(distilled, 2300, skill * 0.9, 323)),
         few=Comparison(model(hard, 200, skill / 4, 323), model(distilled, 200, skill * 0.8, 323)),
         curve=(CurvePoint(50, (0.55, 0.5), (0.7, 0.72)), CurvePoint(1000, (0.7, 0.7), (0.71, 0.73))),
+        generations=GenerationReport(
+            *[np.full((2, 3), 0.6)] * 4, np.array([0, 1]), *[np.full(2, 0.6)] * 3, np.array([0.2, 0.6, 0.2])
+        ),
         walk=walk(y, skill),
         federation=Federation(10, 3, ("nobody", "sign flip"), ("mean", "krum"), np.array([[0.7, 0.66], [0.4, 0.65]])),
         latency=tuple(

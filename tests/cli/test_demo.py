@@ -16,6 +16,7 @@ SMALL = Settings(
     teacher_epochs=4,
     student_epochs=4,
     draws=2,
+    generations=3,
     folds=3,
     federation_rounds=5,
     latency_calls=50,
@@ -45,6 +46,7 @@ def test_result_hangs_together(result):
     assert [point.labels for point in result.curve] == [50, 200, 1000]  # 5000 are more than there are
     assert all(len(point.hard) == len(point.distilled) == 2 for point in result.curve)
     assert result.curve[1].hard[0] == result.few.hard.evaluation.accuracy
+    assert result.generations.accuracy.shape == (3, 3)
     assert len(result.walk.folds) == 3
     assert result.walk.overall.evaluation.n <= market.train_rows + market.test_rows
     assert result.federation.accuracy.shape == (len(result.federation.attacks), len(result.federation.rules))
