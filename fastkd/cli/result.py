@@ -21,7 +21,7 @@ class Settings:
     """Sizes and hyper-parameters of the demo.
 
     `few_labels` is how many labelled rows the second comparison keeps, `draws` how often labels are drawn anew for each
-    point of the label curve, `generations` are those of self-distillation on the last `generation_rows` candles, `folds`
+    point of the curve, `generations` are those of self-distillation on the last `generation_rows` candles, `folds`
     is how often the student is fitted anew walking forward, `desks` are the clients of the federation, `latency_calls`
     is how often a forecast is timed.
     """
