@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -23,6 +24,7 @@ from fastkd.market.times import range_to_ms, utc_text
 
 __all__ = ["BybitClient", "fetch_bybit_klines"]
 
+PATIENCE = 6  # timeouts that a whole answer may take
 T = TypeVar("T")
 Time = int | str | datetime
 BYBIT = "https://api.bybit.com"
@@ -223,10 +225,21 @@ class BybitClient:
         return self._get("/v5/market/kline", params, parse)
 
     def _get(self, path: str, params: dict[str, str], parse: Callable[[dict[str, Any]], T]) -> T:
+        from urllib3.exceptions import HTTPError
+
         def send() -> T:
             # A GET with a body is answered with 403, so there is none.
-            with self._session().get(self.base_url + path, params=params, timeout=self.timeout) as reply:
-                text = reply.content.decode("utf-8", "replace")  # reply.text would guess the encoding, slowly
+            url, until = self.base_url + path, time.monotonic() + PATIENCE * self.timeout
+            with self._session().get(url, params=params, timeout=self.timeout, stream=True) as reply:
+                body = bytearray()
+                try:
+                    while part := reply.raw.read1(1 << 16, decode_content=True):  # what is there, without waiting
+                        body += part
+                        if time.monotonic() > until:  # the timeout of the library counts from byte to byte
+                            raise BadAnswer(f"the answer took longer than {PATIENCE * self.timeout:g} seconds")
+                except HTTPError as error:
+                    raise BadAnswer(f"the answer broke off: {error}") from error
+                text = body.decode("utf-8", "replace")  # reply.text would guess the encoding, slowly
                 answer = read_answer(reply.status_code, reply.headers, text, params.get("symbol"))
             return parse(answer)
 

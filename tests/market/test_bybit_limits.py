@@ -1,6 +1,10 @@
 """Rate limits, faults and refusals: what is tried again, how long is waited, and what stops everything."""
 
+import contextlib
 import random
+import socket
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,7 +12,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastkd.market import AccessDenied, BybitError, RateLimited, RequestGate, Retry, UnknownSymbol
+from fastkd.market import AccessDenied, BybitClient, BybitError, RateLimited, RequestGate, Retry, UnknownSymbol
 from fastkd.market.emulator import BybitEmulator, Fault
 from fastkd.market.retry import BadAnswer, TooFast, read_answer
 
@@ -216,3 +220,22 @@ def test_a_refused_connection_is_tried_again_and_told(fake_time):
     with pytest.raises(BybitError, match=r"GET x: no usable answer in 4 attempts.*refused"):
         Retry(attempts=4).run(send, fake_time.gate(), random.Random(0), "GET x")
     assert len(fake_time.slept) == 3
+
+
+def test_an_answer_that_drips_in_is_given_up():
+    """Each byte comes in time, the answer never."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    connection.sendall(b" ")
+                    time.sleep(0.02)
+
+        threading.Thread(target=drip, daemon=True).start()
+        client = BybitClient(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.1, retry=Retry(attempts=1))
+        with pytest.raises(BybitError, match="longer than"):
+            client.server_time()

@@ -131,9 +131,9 @@ class BybitEmulator:
         before, self.now_ms = self.now_ms, now_ms
         due = []
         for (category, symbol, interval), candles in self.exchange.series.items():
-            step = candles.interval_ms
-            first, stop = np.searchsorted(candles.start_ms + step, [before, now_ms], side="right").tolist()
-            due += [(int(candles.start_ms[i]) + step, category, symbol, interval, i) for i in range(first, stop)]
+            closes = candles.close_ms
+            first, stop = np.searchsorted(closes, [before, now_ms], side="right").tolist()
+            due += [(int(closes[i]), category, symbol, interval, i) for i in range(first, stop)]
         for close_ms, category, symbol, interval, row in sorted(due):
             self._streaming().publish(category, symbol, interval, row, close_ms - 1)
             for _ in range(confirmations):

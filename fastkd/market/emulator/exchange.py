@@ -139,7 +139,7 @@ def row_values(candles: Candles, i: int, now_ms: int) -> tuple[list[float], bool
 def row_text(candles: Candles, i: int, now_ms: int, category: str) -> list[str]:
     values = [decimal_text(value) for value in row_values(candles, i, now_ms)[0]]
     if category == "inverse":  # there the volume counts contracts of one USD, and the turnover coins
-        values[4], values[5] = values[5], values[4]
+        values[4], values[5] = values[5] or decimal_text(candles.volume[i] * candles.close[i]), values[4]
     return [str(candles.start_ms[i]), *values]
 
 

@@ -61,7 +61,7 @@ class StreamServer:
             volume, turnover = turnover, volume
         start = int(candles.start_ms[row])
         prices = {"open": open_, "close": close, "high": high, "low": low, "volume": volume, "turnover": turnover}
-        times = {"start": start, "end": start + candles.interval_ms - 1, "interval": interval}
+        times = {"start": start, "end": int(candles.close_ms[row]) - 1, "interval": interval}
         data = [{**times, **prices, "confirm": closed, "timestamp": now_ms}]
         topic = f"kline.{interval}.{symbol}"
         message = json.dumps({"topic": topic, "data": data, "ts": now_ms, "type": "snapshot"})
