@@ -156,6 +156,8 @@ class Candles:
             line with the file, the line number and the column.
         """
         candles = Candles(**read_columns(path), symbol=symbol, interval=interval)
+        if strict and len(candles) and 10**9 < candles.start_ms[-1] < 10**11:
+            raise CandleError(f"{path}: start_ms looks like seconds ({candles.start_ms[-1]}); multiply by 1000")
         if strict and (fault := candles.check().fault):
             raise CandleError(f"{path}: line {fault[0] + 2}: {fault[1]}")
         return candles

@@ -157,3 +157,10 @@ def test_strict_reading_refuses_what_plain_reading_reports(tmp_path, row, messag
 def test_strict_reading_accepts_gaps(tmp_path):
     path = write(tmp_path / "c.csv", HEADER, "0,2,4,1,3,10", "60000,2,4,1,3,10", "180000,2,4,1,3,10")
     assert Candles.read_csv(path, strict=True).check().n_missing == 1
+
+
+def test_seconds_are_told_from_milliseconds(tmp_path):
+    path = tmp_path / "seconds.csv"
+    path.write_text("start_ms,open,high,low,close,volume\n1704067200,1,2,0.5,1,3\n1704067260,1,2,0.5,1,3\n")
+    with pytest.raises(CandleError, match="seconds"):
+        Candles.read_csv(path, strict=True)
