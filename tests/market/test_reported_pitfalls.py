@@ -6,7 +6,9 @@ import pytest
 from fastkd.features import FeatureSet
 from fastkd.market import (
     AccessDenied,
+    BybitClient,
     BybitError,
+    BybitStream,
     Candle,
     Candles,
     CandleStore,
@@ -191,3 +193,18 @@ def test_an_empty_first_window_at_the_start_of_history_is_read_again(candles, co
     with BybitEmulator(candles, faults=faults) as exchange:
         got = connect(exchange).klines("BTCUSDT", "5m", START, limit=500, workers=workers)
     assert got == candles
+
+
+def test_6_topics_of_one_connection_are_bounded():
+    """Bybit takes 21,000 characters of topics, and drops the connection beyond that."""
+    with pytest.raises(ValueError, match="several streams"):
+        BybitStream([f"S{i:04d}USDT" for i in range(1500)], "5m", client=BybitClient("http://127.0.0.1:9"))
+    BybitStream([f"S{i:04d}USDT" for i in range(1000)], "5m", client=BybitClient("http://127.0.0.1:9"))
+
+
+def test_14_contracts_before_their_launch_are_not_among_those_that_trade(candles, connect):
+    listed = {"linear": [{"symbol": "BTCUSDT", "status": "Trading"}, {"symbol": "NEWUSDT", "status": "PreLaunch"}]}
+    with BybitEmulator(candles, instruments=listed) as exchange:
+        client = connect(exchange)
+        assert [one.symbol for one in client.instruments()] == ["BTCUSDT"]
+        assert [one.symbol for one in client.instruments(status="PreLaunch")] == ["NEWUSDT"]
