@@ -1,22 +1,28 @@
 """Robust aggregation of n updates of d parameters: fastkd and its peers.
 
 Peers get their inputs in the layout they like, made before the clock starts. Every result is compared with a float64
-oracle; Krum also in how often it chooses another client than the oracle when updates lie close together far from 0.
+oracle (as a note, "own definition, off by", where a peer's rule is another one); Krum also in how often it chooses
+another client than the oracle when updates lie close together far from 0. "share of roofline" is the least time that
+the machine needs (bench/roofline.py) over the time taken.
 Run: ``python -m bench.aggregate --json PATH [--quick]``.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bench import common
+from bench import common, roofline
 from bench.common import Contender, optional
 
 SHAPES = [(10, 1000), (32, 10_000), (50, 100_000), (100, 1_000_000)]
 TILE = 2048
+COLUMNS = 50_000  # that an oracle takes at a time
+WITH_F = ("trimmed mean", "krum", "multi-krum", "bulyan")
+BUDGET = 2.0  # seconds a case
 RULES = ("mean", "median", "trimmed mean", "krum", "multi-krum", "bulyan", "geometric median")
 
 
@@ -27,11 +33,15 @@ def data(n: int, d: int, dtype: Any) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------- NumPy
 
 
-def by_tiles(X: np.ndarray, lo: int, hi: int) -> np.ndarray:
+def by_tiles(X: np.ndarray, lo: int, hi: int, transposed: bool = False) -> np.ndarray:
     """Mean of ranks lo .. hi - 1, sorted in tiles that stay in cache: faster than one np.sort of all."""
     out = np.empty(X.shape[1], X.dtype)
     for c in range(0, X.shape[1], TILE):
-        out[c : c + TILE] = np.sort(X[:, c : c + TILE], axis=0)[lo:hi].mean(axis=0)
+        tile = X[:, c : c + TILE]
+        if transposed:
+            out[c : c + TILE] = np.sort(np.ascontiguousarray(tile.T), axis=1)[:, lo:hi].mean(axis=1)
+        else:
+            out[c : c + TILE] = np.sort(tile, axis=0)[lo:hi].mean(axis=0)
     return out
 
 
@@ -66,54 +76,134 @@ def numpy_weiszfeld(X: np.ndarray, steps: int = 100) -> np.ndarray:
 # ----------------------------------------------------------------------------------------- contenders
 
 
-def contenders(rule: str, X: np.ndarray, f: int) -> list[Contender]:
-    n, middle = len(X), ((len(X) - 1) // 2, len(X) // 2 + 1)
-    found: list[Contender] = []
+def ours(rule: str, X: np.ndarray, f: int) -> list[Contender]:
     name = rule.replace(" ", "_").replace("-", "_")
-    if fk := optional("fastkd.aggregate", name):
-        options = {"f": f} if rule in ("trimmed mean", "krum", "multi-krum", "bulyan") else {}
-        call: Callable[..., Any] = fk.get(name, **options)
-        found.append(Contender("fastkd", call, (X,)))
-        found.append(Contender("fastkd, 2 workers", lambda a: call(a, workers=2), (X,)))
+    fk = optional("fastkd.aggregate", name)
+    if fk is None:
+        return []
+    call: Callable[..., Any] = fk.get(name, **({"f": f} if rule in WITH_F else {}))
+    return [Contender("fastkd", call, (X,)), Contender("fastkd, 2 workers", lambda a: call(a, workers=2), (X,))]
+
+
+def numpy_routes(rule: str, X: np.ndarray, f: int) -> list[Contender]:
+    n = len(X)
+    routes: dict[str, Callable[..., Any]] = {}
     if rule == "mean":
         w = np.full(n, 1 / n, X.dtype)
-        found += [
-            Contender("numpy w @ X", lambda a: w @ a, (X,)),
-            Contender("numpy mean", lambda a: a.mean(axis=0), (X,)),
-        ]
-    if rule == "median":
-        found.append(Contender("numpy median", lambda a: np.median(a, axis=0), (X,)))
-        if bn := optional("bottleneck"):
-            found.append(Contender("bottleneck nanmedian", lambda a: bn.nanmedian(a, axis=0), (X,)))
+        routes = {"numpy w @ X": lambda a: w @ a, "numpy mean": lambda a: a.mean(axis=0)}
     if rule in ("median", "trimmed mean"):
-        lo, hi = middle if rule == "median" else (f, n - f)
-        found.append(Contender("numpy sort", lambda a: np.sort(a, axis=0)[lo:hi].mean(axis=0), (X,)))
-        found.append(Contender("numpy sort, tiles", lambda a: by_tiles(a, lo, hi), (X,)))
-    if rule == "trimmed mean" and (stats := optional("scipy.stats")):
-        found.append(Contender("scipy trim_mean", lambda a: stats.trim_mean(a, (f + 0.5) / n, axis=0), (X,)))
+        lo, hi = ((n - 1) // 2, n // 2 + 1) if rule == "median" else (f, n - f)
+        routes["numpy sort"] = lambda a: np.sort(a, axis=0)[lo:hi].mean(axis=0)
+        routes["numpy sort, tiles"] = lambda a: by_tiles(a, lo, hi)
+        routes["numpy sort, transposed tiles"] = lambda a: by_tiles(a, lo, hi, transposed=True)
+    if rule == "median" and n < 100:
+        routes["numpy median"] = lambda a: np.median(a, axis=0)
+        if bn := optional("bottleneck"):
+            routes["bottleneck nanmedian"] = lambda a: bn.nanmedian(a, axis=0)
+    if rule == "trimmed mean" and n < 100 and (stats := optional("scipy.stats")):
+        routes["scipy trim_mean"] = lambda a: stats.trim_mean(a, (f + 0.5) / n, axis=0)
     if rule == "krum":
-        found.append(Contender("numpy Gram", lambda a: gram_krum(a, f), (X,)))
+        routes["numpy Gram"] = lambda a: gram_krum(a, f)
     if rule == "multi-krum":
-        found.append(Contender("numpy Gram", lambda a: gram_multi_krum(a, f), (X,)))
+        routes["numpy Gram"] = lambda a: gram_multi_krum(a, f)
     if rule == "geometric median":
-        found.append(Contender("numpy, 100 steps", numpy_weiszfeld, (X,)))
+        routes["numpy, 100 steps"] = numpy_weiszfeld
+    return [Contender(name, call, (X,)) for name, call in routes.items()]
+
+
+def libraries(rule: str, X: np.ndarray, f: int) -> list[Contender]:
+    """byzfl on arrays and on tensors, Flower's functions. byzfl's Krum(f + 1) sums as many neighbors as ours with f."""
+    found = []
+    if byzfl := optional("byzfl"):
+        known: dict[str, Callable[[], Any]] = {
+            "mean": lambda: byzfl.Average(),
+            "median": lambda: byzfl.Median(),
+            "trimmed mean": lambda: byzfl.TrMean(f),
+            "krum": lambda: byzfl.Krum(f + 1),
+            "multi-krum": lambda: byzfl.MultiKrum(f),
+            "geometric median": lambda: byzfl.GeometricMedian(),
+        }
+        large = len(X) == 100  # where some take seconds a call
+        if rule in known and not (rule == "median" and large):
+            if not (large and rule in ("krum", "multi-krum")):
+                found.append(Contender("byzfl", known[rule](), (X,)))
+            if X.dtype == np.float32 and (torch := optional("torch")):  # it computes in float32
+                found.append(Contender("byzfl, torch", known[rule](), (torch.from_numpy(X),)))
+    if (fl := optional("flwr.server.strategy.aggregate")) and len(X) < 100:
+        n = len(X)
+        calls: dict[str, Callable[..., Any]] = {
+            "mean": fl.aggregate,
+            "median": fl.aggregate_median,
+            "trimmed mean": lambda r: fl.aggregate_trimmed_avg(r, (f + 0.5) / n),
+            "krum": lambda r: fl.aggregate_krum(r, f, 0),
+            "multi-krum": lambda r: fl.aggregate_krum(r, f, n - f - 2),
+        }
+        if X.size < 1e6:  # seconds beyond that
+            calls["bulyan"] = lambda r: fl.aggregate_bulyan(list(r), f, fl.aggregate_krum, to_keep=0)
+        if rule in calls:
+            results = [([row], 1) for row in X]
+            found.append(Contender("flwr", lambda r: calls[rule](r)[0], (results,)))
     return found
+
+
+OWN_DEFINITION = {("multi-krum", "byzfl"), ("geometric median", "byzfl")}
+
+
+def gram_scores64(X: np.ndarray, f: int) -> np.ndarray:
+    """Krum scores in float64; the Gram matrix is safe for updates around 0."""
+    G = np.zeros((len(X), len(X)))
+    for c in range(0, X.shape[1], COLUMNS):
+        part = X[:, c : c + COLUMNS].astype(np.float64)
+        G += part @ part.T
+    q = G.diagonal()
+    D = q[:, None] + q - 2 * G
+    np.fill_diagonal(D, np.inf)
+    return np.sort(D, axis=1)[:, : len(X) - f - 2].sum(axis=1)
 
 
 def oracle(rule: str, X: np.ndarray, f: int) -> np.ndarray:
     from fastkd import reference
 
-    n = len(X)
+    def tiled(call: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return np.concatenate([call(X[:, c : c + COLUMNS]) for c in range(0, X.shape[1], COLUMNS)])
+
     known: dict[str, Callable[[], np.ndarray]] = {
         "mean": lambda: X.mean(axis=0, dtype=np.float64),
-        "median": lambda: reference.median(X),
-        "trimmed mean": lambda: reference.trimmed_mean(X, f),
-        "krum": lambda: X[reference.krum(X, f)],
-        "multi-krum": lambda: reference.multi_krum(X, f, n - f - 2),
+        "median": lambda: tiled(reference.median),
+        "trimmed mean": lambda: tiled(lambda a: reference.trimmed_mean(a, f)),
+        "krum": lambda: X[np.argmin(gram_scores64(X, f))],
+        "multi-krum": lambda: X[np.sort(np.argsort(gram_scores64(X, f))[: len(X) - f - 2])].mean(axis=0, dtype=float),
         "bulyan": lambda: reference.bulyan(X, f),
-        "geometric median": lambda: reference.geometric_median(X, 200),
+        "geometric median": lambda: numpy_weiszfeld(X.astype(np.float64), 60),
     }
     return known[rule]()
+
+
+def least_seconds(rule: str, X: np.ndarray, f: int) -> float | None:
+    """What the machine needs at least: one reading of the updates; differences or comparisons."""
+    from fastkd.aggregate.running import comparators
+
+    n, d = X.shape
+    by_pair = 4.0 * (n * (n - 1) / 2) * d  # subtract, multiply and add
+    work = {
+        "mean": 2.0 * n * d,
+        "median": 4.0 * d * (len(comparators(n, (n - 1) // 2, n // 2 + 1)) // 2),
+        "trimmed mean": 4.0 * d * (len(comparators(n, f, n - f)) // 2),
+        "krum": by_pair,
+        "multi-krum": by_pair + 2.0 * n * d,
+        "geometric median": by_pair + 2.0 * n * d,
+    }
+    if rule not in work:
+        return None
+    return roofline.least_seconds(X.nbytes, work[rule], X.itemsize)
+
+
+def difference(result: Any, truth: np.ndarray) -> float:
+    """The largest one, on a part of the columns that fits in cache at a time."""
+    got = np.asarray(result)
+    return max(
+        float(np.abs(got[c : c + COLUMNS] - truth[c : c + COLUMNS]).max()) for c in range(0, len(truth), COLUMNS)
+    )
 
 
 def wrong_choices(trials: int = 200) -> dict[str, float]:
@@ -130,26 +220,48 @@ def wrong_choices(trials: int = 200) -> dict[str, float]:
     return wrong
 
 
+def measure(rule: str, X: np.ndarray, f: int, quick: bool) -> list[Contender]:
+    found, truth = ours(rule, X, f) + numpy_routes(rule, X, f) + libraries(rule, X, f), oracle(rule, X, f)
+    once = 0.0
+    for c in found:
+        begin = time.perf_counter()
+        result = c.call(*c.args)
+        once += time.perf_counter() - begin
+        error = difference(result, truth)
+        if (rule, c.name.split(",")[0]) in OWN_DEFINITION:
+            c.notes["own definition, off by"] = error
+        else:
+            c.errors["result"] = error
+    common.require(found, 1e-4 if X.dtype == np.float32 else 1e-10)
+    rounds = 3 if quick else max(3, min(15, int(BUDGET / once) - 2))
+    common.throughput(found, rounds=rounds, sample_seconds=1e-3 if quick else min(2e-2, BUDGET / len(found) / rounds))
+    least = least_seconds(rule, X, f)
+    for c in found:
+        if least is not None:
+            c.notes["share of roofline"] = least / float(np.median(c.seconds))
+    return found
+
+
 def main() -> None:
     options = common.arguments(__doc__)
-    rounds, sample = (3, 1e-3) if options.quick else (15, 2e-2)
     wrong = wrong_choices(20 if options.quick else 200)
     cases = []
     for n, d in SHAPES[:2] if options.quick else SHAPES:
         f = (n - 3) // 4
-        for rule in RULES:
-            for dtype in (np.float32, np.float64):
+        for dtype in (np.float32, np.float64):
+            if n == 100 and dtype == np.float64:
+                continue
+            X = data(n, d, dtype)
+            for rule in RULES:
                 row = f"{rule} ({n}, {d}) {np.dtype(dtype).name}"
-                if options.only not in row or (n == 100 and (dtype == np.float64 or rule in RULES[5:])):
+                if options.only not in row or (n == 100 and rule in RULES[5:]):
                     continue
-                X = data(n, d, dtype)
-                found, truth = contenders(rule, X, f), oracle(rule, X, f)
+                if dtype == np.float64 and rule not in ("mean", "median", "krum"):
+                    continue
+                found = measure(rule, X, f, options.quick)
                 for c in found:
-                    c.errors["result"] = float(np.abs(c.call(*c.args) - truth).max())
                     if rule == "krum" and c.name in wrong and dtype == np.float32:
                         c.notes["wrong choices near 30"] = wrong[c.name]
-                common.require(found, 1e-5 if dtype == np.float32 else 1e-10)
-                common.throughput(found, rounds=rounds, sample_seconds=sample)
                 cases.append(common.case("aggregation", row, found))
     common.write("aggregate", options, cases)
 

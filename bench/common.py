@@ -70,13 +70,15 @@ class Contender:
             out["errors"] = self.errors
         if self.notes:
             out["notes"] = self.notes
-        return _rounded(out)
+        return rounded(out)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Keep four significant digits: timings hold no more, and result files stay readable."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
@@ -202,7 +204,8 @@ def case(
     for r in sorted(records, key=lambda r: r.get("seconds", 0.0)):
         errors = "  ".join(f"{k} {v:.1e}" for k, v in r.get("errors", {}).items())
         tail = "  ".join(f"{k} {v:.0f} ns" for k, v in r.get("latency_ns", {}).items() if k != "calls")
-        print(f"  {r['name']:<34}{format_seconds(r.get('seconds', 0.0)):>10}  {errors}  {tail}")
+        notes = "  ".join(f"{k} {v:.2g}" for k, v in r.get("notes", {}).items())
+        print(f"  {r['name']:<34}{format_seconds(r.get('seconds', 0.0)):>10}  {errors}  {tail}  {notes}".rstrip())
     return {"table": table, "row": row, "compare": compare, "contenders": records}
 
 

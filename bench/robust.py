@@ -31,6 +31,7 @@ from fastkd.federated import (
     SignFlip,
     Targeted,
 )
+from fastkd.losses import softmax
 from fastkd.models import MLPClassifier
 
 NNM = "nearest_neighbor_mixing"
@@ -176,7 +177,10 @@ def _run(case: Case, seed: int, quick: bool) -> dict[str, float]:
     model = result.server_model
     if case.success:
         return {"success": _success_rate(case.attack, model, work)}
-    figures = evaluate(work.y_test, model.predict_proba(work.X_test).astype(np.float64))
+    logits = model.predict_logits(work.X_test).astype(np.float64)
+    if not np.isfinite(logits).all():  # weights are finite, but so large that what they give is not
+        logits, ended_early = np.nan_to_num(logits, nan=0.0), 1.0
+    figures = evaluate(work.y_test, softmax(logits))
     return {
         "accuracy": figures.accuracy,
         "balanced_accuracy": figures.balanced_accuracy,

@@ -15,6 +15,33 @@ from typing import Any
 
 from bench.common import format_seconds
 
+# What we set out for: times faster than the best peer, or than the one named. A row that misses its aim says so.
+AIMS = {
+    "softmax T=3 (1000, 3)": 7.0,
+    "softmax T=3 (100000, 3)": 8.0,
+    "softmax T=3 (100000, 10)": 4.5,
+    "softmax T=3 (10000, 100)": 1.8,
+    "KD loss + gradient (1000, 3)": 6.5,
+    "KD loss + gradient (100000, 3)": 9.0,
+    "KD loss + gradient (100000, 10)": 8.0,
+    "KD loss + gradient (10000, 100)": 7.0,
+    "8-64-32-3, 32 rows": 3.0,
+    "8-64-32-3, 1024 rows": 2.0,
+    "8-64-32-3, 100000 rows": 2.0,
+    "16-128-64-3, 100000 rows": 1.4,
+    "4-32-16-3, batch 32, Adam, CE": 10.0,
+    "4-32-16-3, batch 256, Adam, CE": 12.0,
+    "8-64-32-3, batch 32, Adam, KD": 5.0,
+    "8-64-32-3, batch 256, Adam, CE": 5.0,
+    "16-128-64-3, batch 256, Adam, CE": 2.4,
+    "64-512-256-3, batch 256, Adam, CE": 1.1,
+}
+LATENCY_AIMS = {  # against one call of onnxruntime's run
+    "4-32-16-3, 1 row": 25.0,
+    "8-64-32-3, 1 row": 20.0,
+    "16-128-64-3, 1 row": 12.0,
+}
+
 MARK = re.compile(r"(<!-- bench:(\w+) -->\n)(.*?)(<!-- /bench:\2 -->)", re.DOTALL)
 
 
@@ -41,13 +68,18 @@ def ratio(theirs: float, ours: float) -> str:
     return f"{text}x" if value >= 1 else f"**{text}x, slower**"
 
 
+def against_aim(reached: float, aim: float | None) -> str:
+    return "" if aim is None else f"{aim:g}x" if reached >= aim else f"{aim:g}x, missed"
+
+
 def throughput_table(cases: list[dict[str, Any]]) -> list[str]:
     """A row a case: ours, the best peer, the ratio, then every other contender; each with its error."""
     names = list(dict.fromkeys(c["name"] for case in cases for c in case["contenders"]))
     mine = next((n for n in names if n.startswith("fastkd")), "fastkd")
     others = [n for n in names if n != mine]
     compare = any(case["compare"] for case in cases)  # import times have no peer that does the same work
-    head = [mine, "best peer", "ratio", *others] if compare else [mine, *others]
+    aims = any(case["row"] in AIMS for case in cases)
+    head = [mine, "best peer", "ratio", *(["aim"] if aims else []), *others] if compare else [mine, *others]
     lines = ["| | " + " | ".join(head) + " |", "|---" * (1 + len(head)) + "|"]
     for case in cases:
         by_name = {c["name"]: c for c in case["contenders"]}
@@ -56,6 +88,9 @@ def throughput_table(cases: list[dict[str, Any]]) -> list[str]:
         if compare:
             cells.append(f"{peer['name']} {format_seconds(peer['seconds'])}" if peer else "")
             cells.append(ratio(peer["seconds"], ours["seconds"]) if ours and peer else "")
+            if aims:
+                reached = peer["seconds"] / ours["seconds"] if ours and peer else 0.0
+                cells.append(against_aim(reached, AIMS.get(case["row"])))
         lines.append("| " + " | ".join(cells + [_cell(by_name.get(n)) for n in others]) + " |")
     return lines
 
@@ -74,6 +109,9 @@ def latency_table(case: dict[str, Any]) -> list[str]:
         ns = c["latency_ns"]
         times = [format_seconds(ns[q] * 1e-9) for q in ("p50", "p99", "p99.9")] + [format_seconds(c["seconds"])]
         against = ratio(ns["p50"], ours["latency_ns"]["p50"]) if ours and not c["ours"] else ""
+        if ours and c["name"] == "onnxruntime run" and case["row"] in LATENCY_AIMS:
+            reached = ns["p50"] / ours["latency_ns"]["p50"]
+            against += f" (aim {against_aim(reached, LATENCY_AIMS[case['row']])})"
         name = f"**{c['name']}**" if c["ours"] else c["name"]
         lines.append("| " + " | ".join([name, *times, against, error(c)]) + " |")
     return lines

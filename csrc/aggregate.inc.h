@@ -1,4 +1,5 @@
 /* aggregate.inc.h: robust aggregation over rows that are separate arrays: order statistics of columns, and sums over rows. */
+#include "distances.inc.h"
 #include "order.inc.h"
 #if FKD_BITS == 64
 #define RV (8 / VL) /* vectors in 8 lanes */
@@ -13,14 +14,18 @@
 #define TJ 1
 #endif
 #define ROW float
+#define ROW_SINGLE 1
 #define ROW_SUFFIX _f32
 #include "rows.inc.h"
 #undef ROW
+#undef ROW_SINGLE
 #undef ROW_SUFFIX
 #define ROW double
+#define ROW_SINGLE 0
 #define ROW_SUFFIX _f64
 #include "rows.inc.h"
 #undef ROW
+#undef ROW_SINGLE
 #undef ROW_SUFFIX
 #undef RV
 #undef TI

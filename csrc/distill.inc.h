@@ -117,6 +117,14 @@ FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params 
       }
       if (along) wide = visetl(-(IREAL)vany(wide));
       kl = vsel(close & ~wide, vlog1p(kd_spread(along, a), 1), kl);
+      /* q_s - q_t = q_t (exp(-x) - 1), x = log(q_t / q_s): the plain difference has lost its digits where x is small */
+      for (int i = 0; i < nv; ++i) {
+        const V x = KD_GAP(i) - mean + kl;
+        const VI small = close & VCMP(et[i], >, zero) & VCMP(vabs(x), <, vset1(1));
+        es[i] = vsel(small, et[i] * (vphi(vsel(small, x, zero), 1) - x), es[i] * fs - et[i]);
+      }
+    } else {
+      for (int i = 0; i < nv; ++i) es[i] = es[i] * fs - et[i];
     }
 #undef KD_GAP
     kl = vsel(VCMP(kl, <, zero), zero, kl);
@@ -139,15 +147,15 @@ FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params 
     for (int i = 0; i < nv; ++i) zs[i] = zero;
   }
   if (k->teacher) {
-    for (int i = 0; i < nv; ++i) zs[i] = zs[i] + k->soft * (es[i] * fs - et[i]);
+    for (int i = 0; i < nv; ++i) zs[i] = zs[i] + k->soft * es[i];
   }
   for (int i = 0; i < nv; ++i) zs[i] = weight * zs[i];
 #undef KD_CLASS
   if (along) missing = visetl(-(IREAL)vany(missing));
-  /* finite logits never give inf, however far apart: only a student that excludes a class (-inf) may */
-  V sum = (k->teacher ? k->kl_weight * kl : zero) + (k->has_hard ? k->ce_weight * ce : zero);
-  sum = weight * sum;
-  *loss = vsel(missing, sum, vmin(k->most, sum));
+  /* finite logits never give inf, however far apart: only a student that excludes a class (-inf) may; T^2 may round to 0 */
+  const VI excluded = missing & (VCMP(kl, ==, -ninf) | VCMP(ce, ==, -ninf)) & VCMP(weight, >, zero);
+  V sum = (k->teacher ? k->kl_weight * vmin(kl, k->most) : zero) + (k->has_hard ? k->ce_weight * vmin(ce, k->most) : zero);
+  *loss = vsel(excluded, -ninf, vmin(k->most, weight * sum));
   return VCMP(ss, !=, ss) | VCMP(st, !=, st);
 }
 

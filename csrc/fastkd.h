@@ -14,7 +14,7 @@
 #define FASTKD_H
 #include <stdint.h>
 
-#define FKD_ABI 3          /* changes whenever a struct below changes; compare with table->abi */
+#define FKD_ABI 5          /* changes whenever a struct below changes; compare with table->abi */
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
@@ -46,6 +46,17 @@ typedef struct {
   int kind;
   double learning_rate, momentum, beta1, beta2, epsilon;
 } fkd_optimizer;
+
+/* Classifiers at the hidden layers 1 .. layers - 1 of a perceptron (layers >= 3); the deepest is the network's own last layer. Row loss:
+ *   sum_l weights[l - 1] loss_l + feature_weight sum_shallow 0.5 |adapter_l(a_l) - a_deepest|^2
+ * loss_l is CE for teachers and fkd_distill's loss for pupils, whose teacher is the deepest exit's logits (Zhang et al. 2019) or, if
+ * shallow_teaches, the mean of the shallow exits' probabilities at T. Teachers and a_deepest count as constants. Parameters, flat: the
+ * perceptron's, then per shallow exit W (n_l, C), bias (C) and, if feature_weight > 0, the adapter's W (n_l, n_deepest), bias. */
+typedef struct {
+  int shallow_teaches;
+  double feature_weight;
+  double weights[FKD_MAX_LAYERS];
+} fkd_exits;
 
 #define FKD_DECLARE(real, suffix)                                                                                                       \
   /* What a network learns from, row-aligned with X: labels (n) and / or teacher (n, C) for FKD_CLASSES; values (n, outputs) for        \
@@ -90,8 +101,17 @@ typedef struct {
     /* out[i, j] += |rows[i] - rows[j]|^2 for i < j, out (n, n), for the groups first, first + step ... of 4 rows i each: workers share \
      * groups. Overflow gives inf. Same bits, for any step. */                                                                          \
     void (*sq_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                      \
+    /* The same for float in float, each sum within 1e-5 of itself, or less than d 2^-140 off; inf from 1e38 on. Double: sq_distances. */\
+    void (*rough_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                   \
     /* out[c] = sum_i weights[i] * rows[i][c], in double, in that order. out may be one of the rows. Same bits. */                      \
     void (*combine)(const real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, real *out);                      \
+    /* A perceptron with exits: gradient and epoch as for mlp_*, with labels, weights and `how` of t, which has no teacher of its own. */\
+    int64_t (*exits_scratch)(const fkd_mlp *net, const fkd_exits *e, int64_t rows);                                                     \
+    double (*exits_gradient)(const fkd_mlp *net, const fkd_exits *e, const real *params, const real *X, const fkd_targets##suffix *t,   \
+                             int64_t n, double l2, real *grad, real *scratch);                                                          \
+    double (*exits_epoch)(const fkd_mlp *net, const fkd_exits *e, const real *X, const fkd_targets##suffix *t, const int64_t *order,    \
+                          int64_t n, int64_t batch, double l2, const fkd_optimizer *o, real *params, real *m, real *v, int64_t *step,   \
+                          real *scratch);                                                                                               \
     /* Pearlmutter's R operator (1994). Returns the mean loss L over n rows; wanted or NULL: grad = dL / d params, hv = its derivative     \
      * along v, dX (n, sizes[0]) and dY (n, outputs) = the derivatives of <v, grad> with respect to X and to soft labels or values.     \
      * t: FKD_CLASSES with labels, or soft labels in `teacher`, any numbers y, row loss -sum_c y_c log p_c; or FKD_SQUARED; `how` is not \

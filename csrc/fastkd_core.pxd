@@ -41,6 +41,11 @@ cdef extern from "fastkd.h" nogil:
         double beta2
         double epsilon
 
+    ctypedef struct fkd_exits:
+        int shallow_teaches
+        double feature_weight
+        double weights[16]
+
     ctypedef struct fkd_targets_f32:
         int kind
         fkd_distill how
@@ -74,7 +79,13 @@ cdef extern from "fastkd.h" nogil:
         int (*finite)(const float *, int64_t) noexcept nogil
         void (*order)(const float **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
         void (*sq_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
+        void (*rough_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const float **, int64_t, const double *, int64_t, int64_t, float *) noexcept nogil
+        int64_t (*exits_scratch)(const fkd_mlp *, const fkd_exits *, int64_t) noexcept nogil
+        double (*exits_gradient)(const fkd_mlp *, const fkd_exits *, const float *, const float *, const fkd_targets_f32 *, int64_t, double,
+                                 float *, float *) noexcept nogil
+        double (*exits_epoch)(const fkd_mlp *, const fkd_exits *, const float *, const fkd_targets_f32 *, const int64_t *, int64_t, int64_t,
+                              double, const fkd_optimizer *, float *, float *, float *, int64_t *, float *) noexcept nogil
         int64_t (*rop_scratch)(const fkd_mlp *, int64_t) noexcept nogil
         double (*rop)(const fkd_mlp *, const float *, const float *, const float *, const fkd_targets_f32 *, int64_t, float *, float *, float *,
                       float *, float *) noexcept nogil
@@ -96,7 +107,13 @@ cdef extern from "fastkd.h" nogil:
         int (*finite)(const double *, int64_t) noexcept nogil
         void (*order)(const double **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
         void (*sq_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
+        void (*rough_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const double **, int64_t, const double *, int64_t, int64_t, double *) noexcept nogil
+        int64_t (*exits_scratch)(const fkd_mlp *, const fkd_exits *, int64_t) noexcept nogil
+        double (*exits_gradient)(const fkd_mlp *, const fkd_exits *, const double *, const double *, const fkd_targets_f64 *, int64_t, double,
+                                 double *, double *) noexcept nogil
+        double (*exits_epoch)(const fkd_mlp *, const fkd_exits *, const double *, const fkd_targets_f64 *, const int64_t *, int64_t, int64_t,
+                              double, const fkd_optimizer *, double *, double *, double *, int64_t *, double *) noexcept nogil
         int64_t (*rop_scratch)(const fkd_mlp *, int64_t) noexcept nogil
         double (*rop)(const fkd_mlp *, const double *, const double *, const double *, const fkd_targets_f64 *, int64_t, double *, double *, double *,
                       double *, double *) noexcept nogil

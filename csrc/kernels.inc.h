@@ -7,6 +7,7 @@
 #include "distill.inc.h"
 #include "gemm.inc.h"
 #include "mlp.inc.h"
+#include "exits.inc.h"
 #include "predict.inc.h"
 #include "aggregate.inc.h"
 #include "roperator.inc.h"

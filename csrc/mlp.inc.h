@@ -1,4 +1,4 @@
-/* mlp.inc.h: multi-layer perceptron. Forward, gradient, a whole training epoch, prediction.
+/* mlp.inc.h: multi-layer perceptron. Forward, gradient, a whole training epoch (predict.inc.h: prediction).
  *
  * Layer l maps n_l to n_{l+1} with an (n_l + 1, n_{l+1}) matrix, its last row the bias. Inside, rows are padded to `leading` reals with
  * zeros, which stay zero through forward, backward and update, so that no loop needs a mask. Activations A_l (rows x n_l) carry a column
@@ -14,6 +14,8 @@
 #define mlp_deactivate FN(mlp_deactivate)
 #define mlp_transpose FN(mlp_transpose)
 #define mlp_loss FN(mlp_loss)
+#define mlp_gather FN(mlp_gather)
+#define mlp_forward FN(mlp_forward)
 #define mlp_rows FN(mlp_rows)
 #define mlp_decay FN(mlp_decay)
 #define sgd_step FN(sgd_step)
@@ -163,11 +165,9 @@ static double mlp_loss(const FN(fkd_targets) *t, int64_t out, mlp_work *k, REAL 
   return sum;
 }
 
-/* forward and backward of `rows` <= FKD_ROWS rows; the gradient is stored (add = 0) or added; rows are picked by order, if given */
-static double mlp_rows(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t rows, double scale, int add,
-                       mlp_work *k) {
-  const int L = net->layers, act = net->activation;
-  const int64_t in = net->sizes[0], out = net->sizes[L], ld0 = mlp_ld(net, 0);
+/* rows of X and of the targets, picked by order, if given, into the scratch */
+static void mlp_gather(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t rows, mlp_work *k) {
+  const int64_t in = net->sizes[0], out = net->sizes[net->layers], ld0 = mlp_ld(net, 0);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = order ? order[r] : r;
     if (order && r + 16 < rows) { /* a shuffled row is a cache miss, its label another */
@@ -182,6 +182,11 @@ static double mlp_rows(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) 
     if (t->labels) k->labels[r] = t->labels[i];
     if (t->weights) k->weights[r] = t->weights[i];
   }
+}
+
+/* activations into a[1] .. a[L - 1], outputs into d[L] */
+static void mlp_forward(const fkd_mlp *net, int64_t rows, mlp_work *k) {
+  const int L = net->layers, act = net->activation;
   const REAL *w = k->w;
   for (int l = 0; l < L; ++l) {
     const int64_t n = net->sizes[l + 1], ld = mlp_ld(net, l + 1), ldw = leading(n);
@@ -193,7 +198,15 @@ static double mlp_rows(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) 
     }
     w += (net->sizes[l] + 1) * ldw;
   }
-  const double loss = mlp_loss(t, out, k, k->d[L], mlp_ld(net, L), rows, scale);
+}
+
+/* forward and backward of `rows` <= FKD_ROWS rows; the gradient is stored (add = 0) or added */
+static double mlp_rows(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t rows, double scale, int add,
+                       mlp_work *k) {
+  const int L = net->layers, act = net->activation;
+  mlp_gather(net, X, t, order, rows, k);
+  mlp_forward(net, rows, k);
+  const double loss = mlp_loss(t, net->sizes[L], k, k->d[L], mlp_ld(net, L), rows, scale);
   REAL *g = k->g + k->wide;
   for (int l = L - 1; l >= 0; --l) {
     const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1), ldw = leading(m);

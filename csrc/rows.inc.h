@@ -1,13 +1,17 @@
 /* rows.inc.h: sums over rows that are separate arrays of ROW (float or double), in double. Included with FKD_BITS 64, once for each ROW,
- * whose suffix is ROW_SUFFIX. Same bits on every ISA: 8 lanes, * and + in one order. */
+ * whose suffix is ROW_SUFFIX (ROW_SINGLE is 1 for float). Same bits on every ISA: 8 lanes, * and + in one order. */
 #define ROWS_(name) FKD_CAT(name, ROW_SUFFIX)
 #define wload ROWS_(wload)
 #define wstore ROWS_(wstore)
 #define tile_distances ROWS_(tile_distances)
+#define add_rows ROWS_(add_rows)
 
 #if VL == 1
 FKD_INLINE V wload(const ROW *p) { return (V)*p; }
 FKD_INLINE void wstore(ROW *p, V x) { *p = (ROW)x; }
+#elif defined(FKD_AVX512) && ROW_SINGLE /* compilers convert in halves */
+FKD_INLINE V wload(const ROW *p) { return (V)_mm512_cvtps_pd(_mm256_loadu_ps(p)); }
+FKD_INLINE void wstore(ROW *p, V x) { _mm256_storeu_ps(p, _mm512_cvtpd_ps((__m512d)x)); }
 #else
 typedef ROW ROWS_(WV) __attribute__((vector_size(VL * sizeof(ROW))));
 FKD_INLINE V wload(const ROW *p) {
@@ -77,27 +81,33 @@ static void ROWS_(fkd_sq_distances)(const ROW *const *rows, int64_t n, int64_t d
   }
 }
 
-static void ROWS_(fkd_combine)(const ROW *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, ROW *out) {
-  enum { BLOCK = 8 };
-  int64_t c = c0;
-  for (; c + BLOCK * VL <= c1; c += BLOCK * VL) {
-    V s[BLOCK];
-    for (int u = 0; u < BLOCK; ++u) s[u] = vset1(0);
-    for (int64_t i = 0; i < n; ++i) {
-      const V w = vset1(weights[i]);
-      FKD_UNROLL
-      for (int u = 0; u < BLOCK; ++u) s[u] = s[u] + w * wload(rows[i] + c + u * VL);
-    }
-    FKD_UNROLL
-    for (int u = 0; u < BLOCK; ++u) wstore(out + c + u * VL, s[u]);
+/* sums[k] += w[0] rows[0][k] + w[1] rows[1][k] ... one after the other, for `count` rows */
+FKD_INLINE void add_rows(const ROW *const *rows, const double *w, int count, int64_t c, int64_t have, double *sums) {
+  int64_t k = 0;
+  for (; k + VL <= have; k += VL) {
+    V s = vload(sums + k);
+    for (int i = 0; i < count; ++i) s = s + vset1(w[i]) * wload(rows[i] + c + k);
+    vstore(sums + k, s);
   }
-  for (; c < c1; ++c) {
-    double s = 0;
-    for (int64_t i = 0; i < n; ++i) s = s + weights[i] * (double)rows[i][c];
-    out[c] = (ROW)s;
+  for (; k < have; ++k)
+    for (int i = 0; i < count; ++i) sums[k] = sums[k] + w[i] * (double)rows[i][c + k];
+}
+
+static void ROWS_(fkd_combine)(const ROW *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, ROW *out) {
+  enum { BLOCK = 1024, FOUR = 4 }; /* sums stay in L1, rows are read in long runs */
+  double sums[BLOCK];
+  for (int64_t c = c0; c < c1; c += BLOCK) {
+    const int64_t have = c1 - c < BLOCK ? c1 - c : BLOCK;
+    int64_t i = 0, k = 0;
+    memset(sums, 0, sizeof sums);
+    for (; i + FOUR <= n; i += FOUR) add_rows(rows + i, weights + i, FOUR, c, have, sums);
+    for (; i < n; ++i) add_rows(rows + i, weights + i, 1, c, have, sums);
+    for (; k + VL <= have; k += VL) wstore(out + c + k, vload(sums + k));
+    for (; k < have; ++k) out[c + k] = (ROW)sums[k];
   }
 }
 #undef ROWS_
 #undef wload
 #undef wstore
 #undef tile_distances
+#undef add_rows

@@ -9,8 +9,6 @@
  *   vset1 vload vstore vmin vmax vsel vfma vsqrt vabs vasint vasreal vshl vany VCMP
  *   load_part(p, have, fill), store_part(p, have, x)   the first `have` (>= 1) of VL reals; nothing beyond is touched
  *   fold_sum(x), fold_max(x)   over the lanes of one vector: lane i with lane i + VL / 2, then VL / 4 ...
- *   load_part(p, have, fill), store_part(p, have, x)   the first `have` of VL reals; nothing beyond them is touched
- *   fold_sum(x), fold_max(x)   over the lanes of one vector: lane i with lane i + VL/2, then VL/4 ...
  *   vmax(a, b) is a > b ? a : b and vmin(a, b) is a < b ? a : b, so that a NaN in b survives, on every ISA.
  *   vfma is fused only where the ISA has it: kernels that promise equal bits on every ISA use * and + instead.
  */

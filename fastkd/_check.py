@@ -52,12 +52,19 @@ def as_matrix(X: Any, name: str = "X", dtype: Any = None, n_features: int | None
     return a
 
 
-def as_like(x: Any, model: np.ndarray, name: str) -> np.ndarray:
-    """x with the dtype of `model`, which must also have its shape."""
-    a = as_real(x, name, model.dtype)
-    if a.shape != model.shape:
-        raise ValueError(f"{name} must have the shape {model.shape} of the student's logits; got {a.shape}")
-    return a
+def as_teacher(x: Any, student: np.ndarray, name: str) -> np.ndarray:
+    """Teacher's logits or probabilities with the dtype and shape of the student's logits."""
+    a = as_array(x, name)
+    if a.shape != student.shape:
+        raise ValueError(f"{name} must have the shape {student.shape} of the student's logits; got {a.shape}")
+    if name == "teacher_logits" and a.dtype.itemsize > student.dtype.itemsize:
+        # float32 need not reach as far as float64: shifted, what is too low has probability 0 anyway
+        top = a.max(axis=-1, keepdims=True)
+        shift = np.where(np.isfinite(top), top, 0)
+        with np.errstate(over="ignore"):
+            a = a - shift
+        a = np.where(np.isneginf(x), a, np.maximum(a, np.finfo(student.dtype).min))
+    return as_real(a, name, student.dtype)
 
 
 def as_labels(labels: Any) -> np.ndarray:
@@ -80,14 +87,14 @@ def raise_label_range(labels: np.ndarray, n_classes: int, unlabelled: bool) -> N
 
 
 def as_weights(weights: Any, n: int, dtype: Any) -> tuple[np.ndarray, float]:
-    """Sample weights (n,) and their sum: finite, not negative, not all zero."""
-    w = as_real(weights, "sample_weight", dtype)
+    """Sample weights (n,), scaled to a maximum of 1, and their sum: finite, not negative, not all zero."""
+    w = as_real(weights, "sample_weight", np.float64)
     if w.shape != (n,):
         raise ValueError(f"sample_weight must have shape ({n},); got {w.shape}")
-    total = float(w.sum(dtype=np.float64))
-    if not (w >= 0).all() or not 0 < total < math.inf:
+    if not ((w >= 0) & (w < math.inf)).all() or not w.any():
         raise ValueError("sample_weight must be finite, >= 0 and not all zero")
-    return w, total
+    w = (w / w.max()).astype(dtype)  # of any size: only ratios count
+    return w, float(w.sum(dtype=np.float64))
 
 
 def require_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out") -> None:
@@ -102,6 +109,13 @@ def require_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "
 def raise_bad_row(name: str, row: int, shape: tuple[int, ...]) -> NoReturn:
     where = row if len(shape) <= 2 else tuple(int(i) for i in np.unravel_index(row, shape[:-1]))
     raise ValueError(f"{name} row {where} has no softmax: it holds NaN or +inf, or nothing but -inf")
+
+
+def require_softmax(name: str, logits: np.ndarray) -> None:
+    """Every row has a softmax: no NaN, no +inf, not only -inf."""
+    bad = ~np.isfinite(logits.max(axis=-1)).ravel()  # the maximum of a row with NaN is NaN
+    if bad.any():
+        raise_bad_row(name, int(np.argmax(bad)), logits.shape)
 
 
 def require_distributions(p: np.ndarray, name: str) -> None:

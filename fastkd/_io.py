@@ -123,6 +123,8 @@ def _build(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Any:
     parameters = np.concatenate([part.ravel() for part in _checked_layers(sizes, header["dtype"], tensors)])
     settings = _decode_hyper_parameters(header["hyper_parameters"])
     model = _model_classes()[header["class"]](**settings)
+    if (header["classes"] is None) == hasattr(model, "predict_proba"):
+        raise ValueError(f"a {header['class']} with{'out' if header['classes'] is None else ''} classes")
     network = {"hidden": tuple(sizes[1:-1]), "activation": header["activation"], "dtype": header["dtype"]}
     # The network may differ from the present hyper-parameters, which are for the next fit.
     model.set_params(**network).initialize(sizes[0], sizes[-1])
@@ -185,7 +187,7 @@ def _encode_hyper_parameters(model: Any) -> dict[str, Any]:
             value = value.item()
         elif name == "hidden":
             value = [int(width) for width in value]
-        elif callable(value) or isinstance(value, np.random.Generator):
+        elif callable(value) or isinstance(value, (np.random.Generator, np.random.RandomState)):
             continue
         encoded[name] = value
     return encoded
@@ -212,9 +214,9 @@ def _decode_classes(encoded: dict[str, Any]) -> np.ndarray:
     dtype = np.dtype(str(encoded["dtype"]))
     if dtype.kind not in "biufU":
         raise ValueError(f"classes of dtype {dtype}")
-    classes = np.array(encoded["values"], dtype)
-    if classes.ndim != 1 or len(np.unique(classes)) != len(classes):
-        raise ValueError("classes must be a list of different labels")
+    classes = np.array(encoded["values"], "U" if dtype.kind == "U" else dtype)  # text is as long as it is, not as said
+    if classes.ndim != 1 or not np.array_equal(np.unique(classes), classes):
+        raise ValueError("classes must be a list of different labels in ascending order, without NaN")
     return classes
 
 

@@ -262,3 +262,47 @@ def test_missing_files_and_folders_are_os_errors(path):
         load(path)
     with pytest.raises(OSError):
         load(path.parent)
+
+
+def rewritten(path, change):
+    """The file with another header and a digest that fits it."""
+    from safetensors.numpy import load_file, save_file
+
+    from fastkd._io import _digest
+
+    with open(path, "rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        metadata = json.loads(file.read(size))["__metadata__"]
+    tensors = load_file(path)
+    header = json.loads(metadata["fastkd"])
+    change(header)
+    text = json.dumps(header, sort_keys=True)
+    save_file(tensors, path, metadata=metadata | {"fastkd": text, "sha256": _digest(text, tensors)})
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {"dtype": "<i8", "values": [2, 1, 0]},
+        {"dtype": "<f8", "values": [0.0, 1.0, float("nan")]},
+        {"dtype": "<U999999999", "values": ["a", "c", "b"]},
+        None,
+    ],
+)
+def test_classes_that_no_fit_gives_are_refused(path, classes):
+    classifier().save(path)
+    rewritten(path, lambda header: header.update(classes=classes))
+    with pytest.raises(ModelFileError, match="classes"):
+        load(path)
+
+
+def test_a_regressor_has_no_classes(path):
+    MLPRegressor((3,), epochs=1, random_state=0).fit(X, X[:, 0]).save(path)
+    rewritten(path, lambda header: header.update(classes={"dtype": "<i8", "values": [0]}))
+    with pytest.raises(ModelFileError, match="classes"):
+        load(path)
+
+
+def test_generators_are_left_out(path):
+    classifier(random_state=np.random.RandomState(0)).save(path)
+    assert load(path).random_state is None

@@ -71,7 +71,7 @@ def test_an_instruction_set_that_is_not_there_is_an_error_at_import(tmp_path, is
 
 
 # Which parts a part may import when it is loaded: itself and what stands before it.
-ROAD = ("_version", "_core", "_check", "reference", "losses", "evaluation", "market", "features", "models", "distill")
+ROAD = ("_version", "reference", "_core", "_check", "losses", "evaluation", "market", "features", "models", "distill")
 ROAD += ("aggregate", "_io", "federated", "condense", "deploy", "cli")
 
 

@@ -10,6 +10,7 @@ from fastkd import _check
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint16_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -22,6 +23,7 @@ include "arrays.pxi"
 include "isa.pxi"
 include "losses.pxi"
 include "mlp.pxi"
+include "exits.pxi"
 include "predictor.pxi"
 include "features.pxi"
 include "aggregate.pxi"

@@ -33,13 +33,21 @@ cdef class Rows:
             raise ValueError("out must be a plain, writeable array as long as the rows, and the columns within it")
         return cnp.PyArray_DATA(<cnp.ndarray>out)
 
-    def finite(self, int64_t i):
-        """Whether row i holds neither NaN nor inf."""
-        cdef const void *row = (<const void **>self.table.data)[i]
+    def not_finite(self):
+        """Which rows hold NaN or inf, a list."""
+        cdef const void **rows = <const void **>self.table.data
+        cdef int64_t i
+        cdef list found = []
         cdef int ok
-        with nogil:
-            ok = T.f32.finite(<const float *>row, self.d) if self.single else T.f64.finite(<const double *>row, self.d)
-        return bool(ok)
+        for i in range(self.n):
+            if self.d < NOGIL_FROM:
+                ok = T.f32.finite(<const float *>rows[i], self.d) if self.single else T.f64.finite(<const double *>rows[i], self.d)
+            else:
+                with nogil:
+                    ok = T.f32.finite(<const float *>rows[i], self.d) if self.single else T.f64.finite(<const double *>rows[i], self.d)
+            if not ok:
+                found.append(i)
+        return found
 
     def order(self, cnp.ndarray pairs not None, int64_t lo, int64_t hi, int64_t keep, out, int64_t c0, int64_t c1):
         """out[c0:c1] = mean of ranks lo .. hi - 1 of the columns, or of the `keep` values nearest to their medians."""
@@ -56,13 +64,18 @@ cdef class Rows:
                 T.f64.order(<const double **>self.table.data, self.n, c0, c1, net, n_pairs, lo, hi, keep, <double *>to,
                             <double *>tile.data)
 
-    def add_sq_distances(self, cnp.ndarray out not None, int64_t first, int64_t step):
-        """out[i, j] += |row i - row j|^2 for i < j and every step-th group of 4 rows i from group `first` on."""
+    def add_sq_distances(self, cnp.ndarray out not None, int64_t first, int64_t step, bint rough=False):
+        """out[i, j] += |row i - row j|^2 for i < j and every step-th group of 4 rows i from group `first` on.
+
+        Rough ones of float32 rows are within 1e-5 of themselves.
+        """
         if not is_plain(out, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(out) != self.n * self.n or first < 0 or step < 1:
             raise ValueError("out must be a float64 array (n, n), first >= 0 and step >= 1")
         cdef double *to = <double *>cnp.PyArray_DATA(out)
         with nogil:
-            if self.single:
+            if self.single and rough:
+                T.f32.rough_distances(<const float **>self.table.data, self.n, self.d, first, step, to)
+            elif self.single:
                 T.f32.sq_distances(<const float **>self.table.data, self.n, self.d, first, step, to)
             else:
                 T.f64.sq_distances(<const double **>self.table.data, self.n, self.d, first, step, to)
@@ -78,3 +91,64 @@ cdef class Rows:
                 T.f32.combine(<const float **>self.table.data, self.n, w, c0, c1, <float *>to)
             else:
                 T.f64.combine(<const double **>self.table.data, self.n, w, c0, c1, <double *>to)
+
+
+def alike(rows):
+    """Whether a list or tuple holds plain vectors of one type, float32 or float64, and one length."""
+    cdef int dtype
+    if not (type(rows) is list or type(rows) is tuple) or len(rows) == 0 or not isinstance(rows[0], cnp.ndarray):
+        return False
+    dtype = cnp.PyArray_TYPE(<cnp.ndarray>rows[0])
+    if (dtype != cnp.NPY_FLOAT and dtype != cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(<cnp.ndarray>rows[0]) == 0:
+        return False
+    for row in rows:
+        if (not is_plain(row, dtype) or cnp.PyArray_NDIM(<cnp.ndarray>row) != 1
+                or cnp.PyArray_SIZE(<cnp.ndarray>row) != cnp.PyArray_SIZE(<cnp.ndarray>rows[0])):
+            return False
+    return True
+
+
+def mirror(cnp.ndarray D not None):
+    """Copies what is above the diagonal of a float64 matrix below it; returns the largest entry there, inf for a NaN."""
+    cdef int64_t n = cnp.PyArray_DIMS(D)[0], i, j
+    cdef double *x = <double *>cnp.PyArray_DATA(D)
+    cdef double top = 0
+    if not is_plain(D, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(D) != n * n:
+        raise ValueError("D must be a float64 array (n, n)")
+    for i in range(n):
+        for j in range(i + 1, n):
+            x[j * n + i] = x[i * n + j]
+            if not x[i * n + j] <= top:
+                top = x[i * n + j] if x[i * n + j] > top else INFINITY
+    return top
+
+
+def krum_choice(cnp.ndarray D not None, int64_t neighbors, double slack, double tiny):
+    """(Krum scores, the lowest one's position or -1 where errors of slack * score + tiny leave it open). D is symmetric, n <= 64."""
+    cdef int64_t n = cnp.PyArray_DIMS(D)[0], i, j, k, best = 0
+    cdef const double *x = <const double *>cnp.PyArray_DATA(D)
+    cdef double row[64]
+    cdef double v, sum
+    if not is_plain(D, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(D) != n * n or n > 64 or not 0 <= neighbors < n:
+        raise ValueError("D must be a float64 array (n, n), n <= 64, with fewer neighbors than rows")
+    cdef cnp.npy_intp length = n
+    cdef cnp.ndarray scores = <cnp.ndarray>cnp.PyArray_EMPTY(1, &length, cnp.NPY_DOUBLE, 0)
+    cdef double *s = <double *>cnp.PyArray_DATA(scores)
+    for i in range(n):
+        for j in range(n):  # sorted as they come: faster than any other way for so few
+            v = x[i * n + j]
+            k = j
+            while k > 0 and row[k - 1] > v:
+                row[k] = row[k - 1]
+                k -= 1
+            row[k] = v
+        sum = 0
+        for j in range(neighbors + 1):  # the 0 of a row to itself adds nothing
+            sum += row[j]
+        s[i] = sum
+        if sum < s[best]:
+            best = i
+    k = 0
+    for i in range(n):
+        k += s[i] - (slack * s[i] + tiny) <= s[best] + (slack * s[best] + tiny)
+    return scores, best if k == 1 else -1

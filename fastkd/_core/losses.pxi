@@ -69,10 +69,14 @@ def distillation_loss(student, teacher, int kind, labels, sample_weight, double 
         if is_plain(teacher, cnp.PyArray_TYPE(s)) and same_shape(s, <cnp.ndarray>teacher):
             t = <cnp.ndarray>teacher
         else:
-            t = <cnp.ndarray>_check.as_like(teacher, s, "teacher_logits" if kind == fkd.FKD_LOGITS else "soft_labels")
+            t = <cnp.ndarray>_check.as_teacher(teacher, s, "teacher_logits" if kind == fkd.FKD_LOGITS else "soft_labels")
         if kind == fkd.FKD_PROBABILITIES:
             _check.require_distributions(t, "soft_labels")
+        elif kd_weight == 0:  # the kernel will not look at it
+            _check.require_softmax("teacher_logits", t)
     if labels is not None:
+        if ndim != 2 and np.shape(labels) != (<object>s).shape[:ndim - 1]:
+            raise ValueError(f"labels must have shape {(<object>s).shape[:ndim - 1]}; got {np.shape(labels)}")
         lab = <cnp.ndarray>int32_labels(labels if ndim == 2 else np.ravel(labels), n, C, unlabelled)
     total = n
     if sample_weight is not None:
@@ -95,5 +99,6 @@ def distillation_loss(student, teacher, int kind, labels, sample_weight, double 
         else:
             bad = T.f64.distill_loss(<double *>ps, <double *>pt, pl, <double *>pw, n, C, &how, scale, &loss, <double *>pg, <double *>pk)
     if bad >= 0:
-        _check.raise_bad_row("student_logits or teacher_logits", bad, (<object>s).shape)
+        _check.require_softmax("student_logits" if kind else "logits", s)
+        _check.require_softmax("teacher_logits", t)
     return loss / total, g

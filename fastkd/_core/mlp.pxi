@@ -68,6 +68,8 @@ cdef class Targets:
                 self.n_outputs = require_plain(x, self.typenum, (n_rows, None), name).shape[1]
         if labels is not None:
             require_plain(labels, cnp.NPY_INT32, (n_rows,), "labels")
+            if n_rows and labels.min() < -1:
+                raise ValueError(f"labels must be >= 0, or -1 for an unlabelled row; got {labels.min()}")
         if weights is not None:
             require_plain(weights, self.typenum, (n_rows,), "weights")
         if not 0 < temperature <= 1.7976931348623157e308:

@@ -64,6 +64,7 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
 def median(updates: Any, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
     """Coordinate-wise median (Yin et al. 2018); the mean of the two middle values for even n.
 
+    (torch.median takes the lower one.)
     Breaks down at half: it stays within the honest values of each coordinate while fewer than n / 2 lie.
     Parameters, result and errors are those of `mean`.
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastkd.aggregate.running import as_count, combine, finish, order, require, sq_distances, targets, usable
-from fastkd.aggregate.updates import Updates
+from fastkd.aggregate.bulyan_choice import bulyan_choice
+from fastkd.aggregate.running import as_count, combine, enough, finish, order, require, sq_distances, targets, usable
+from fastkd.aggregate.screening import krum_scores_of, lowest_scores, rough_distances
+from fastkd.aggregate.updates import Updates, read, without_rejected
 
 __all__ = ["bulyan", "krum", "krum_scores", "multi_krum", "pairwise_sq_distances"]
 
@@ -67,12 +69,15 @@ def krum_scores(updates: Any, f: int, *, workers: int = 1) -> np.ndarray:
     workers, f = as_count(workers, "workers", 1), as_count(f, "f")
     u, f = _usable(updates, f, "krum_scores")
     scores = np.full(u.given, np.nan)
-    scores[u.clients] = _scores(sq_distances(u, workers), u.n - f - 2)
+    scores[u.clients] = krum_scores_of(sq_distances(u, workers), u.n - f - 2)
     return scores
 
 
 def krum(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
     """The update with the smallest Krum score (Blanchard et al. 2017); ties go to the lower index; n >= 2f + 3.
+
+    The score is the paper's, a sum of n - f - 2 squared distances, as in Flower; byzfl takes n - f - 1, so that its
+    Krum(f + 1) chooses as this does with f.
 
     Parameters
     ----------
@@ -104,6 +109,9 @@ def multi_krum(
 ) -> Any:
     """Mean of the m updates with the smallest Krum scores (Blanchard et al. 2017); n >= 2f + 3.
 
+    All chosen count alike. Flower weighs them by the number of examples that clients claim; byzfl's MultiKrum keeps
+    n - f and sums n - f - 1 distances.
+
     Parameters
     ----------
     updates, f, workers, out, return_info
@@ -134,6 +142,7 @@ def bulyan(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
 
     Krum chooses n - 2f updates one after the other, each time among those that are left (with their number less f and 2
     as its neighbors, at least 1); then each coordinate is the mean of the n - 4f chosen values nearest to their median.
+    So does Flower; other libraries differ in what they select.
     Parameters, result and errors are those of `krum`.
 
     Examples
@@ -147,10 +156,10 @@ def bulyan(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
     u, f = usable(updates, f)
     require(u.n, f, u.n >= 4 * f + 3, "n >= 4f + 3", "bulyan", "El Mhamdi, Guerraoui and Rouault 2018")
     D = sq_distances(u, workers)
-    chosen = np.sort(_bulyan_choice(D, f))
+    chosen = np.sort(bulyan_choice(D, f))
     few = u.subset(chosen)
     flat = order(few, (few.n - 1) // 2, few.n // 2 + 1, u.n - 4 * f, targets(u, out), workers)
-    return finish(u, flat, out, return_info, workers, chosen, _scores(D, u.n - f - 2))
+    return finish(u, flat, out, return_info, workers, chosen, krum_scores_of(D, u.n - f - 2))
 
 
 def _usable(updates: Any, f: int, rule: str) -> tuple[Updates, int]:
@@ -161,33 +170,18 @@ def _usable(updates: Any, f: int, rule: str) -> tuple[Updates, int]:
 
 def _multi(updates: Any, f: int, m: int | None, rule: str, workers: int, out: Any, return_info: bool) -> Any:
     workers, f = as_count(workers, "workers", 1), as_count(f, "f")
-    u, f = _usable(updates, f, rule)
+    u = read(updates, look=False)
+    D = rough_distances(u, workers)
+    u, f = enough(u if D is not None else without_rejected(u), f)  # rough distances exist between finite updates only
+    require(u.n, f, u.n >= 2 * f + 3, "n >= 2f + 3", rule, KRUM)
     m = u.n - f - 2 if m is None else as_count(m, "m", 1)
     if m > u.n - f:
         raise ValueError(f"m must be at most n - f = {u.n - f}, the clients that may be honest; got {m}")
-    scores = _scores(sq_distances(u, workers), u.n - f - 2)
+    chosen, scores = lowest_scores(u, D, u.n - f - 2, m, workers)
     flat = targets(u, out)
     if m == 1:
-        chosen = np.array([np.argmin(scores)])
         for table, to in zip(u.layers, flat):
             to[:] = table.arrays[chosen[0]]
     else:
-        chosen = np.sort(np.argsort(scores, kind="stable")[:m])
         combine(u.subset(chosen), np.full(m, 1 / m), flat, workers)
     return finish(u, flat, out, return_info, workers, chosen, scores)
-
-
-def _scores(D: np.ndarray, neighbors: int) -> np.ndarray:
-    """Sum of each row's smallest distances to others; the 0 of a row to itself sorts first and adds nothing."""
-    with np.errstate(over="ignore"):
-        return np.sort(D, axis=1)[:, : neighbors + 1].sum(axis=1)
-
-
-def _bulyan_choice(D: np.ndarray, f: int) -> np.ndarray:
-    """n - 2f rows that Krum takes one after the other from those that are left."""
-    left, chosen = np.arange(len(D)), []
-    for _ in range(len(D) - 2 * f):
-        k = int(np.argmin(_scores(D[np.ix_(left, left)], max(len(left) - f - 2, 1))))
-        chosen.append(left[k])
-        left = np.delete(left, k)
-    return np.array(chosen)

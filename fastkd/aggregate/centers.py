@@ -8,8 +8,9 @@ import numpy as np
 
 from fastkd import _check
 from fastkd._core import _native
-from fastkd.aggregate.running import as_count, combine, finish, sq_distances, targets, usable
-from fastkd.aggregate.updates import Updates
+from fastkd.aggregate.running import as_count, combine, enough, finish, sq_distances, targets, usable
+from fastkd.aggregate.screening import TINY, rough_distances
+from fastkd.aggregate.updates import Updates, read, without_rejected
 
 __all__ = ["centered_clipping", "geometric_median"]
 
@@ -27,7 +28,9 @@ def geometric_median(
 
     Weiszfeld's iteration, begun at the best update and led away from it as Vardi and Zhang (2000) do. It runs on the
     n x n distances, so that its steps do not read the updates again. Breaks down at half. An update whose distance to
-    the best one overflows when squared is left out (weight 0).
+    the best one overflows when squared is left out (weight 0). Distances of float32 updates that are about equally far
+    apart (within a factor of 16) are taken in float32: the sum of distances is still the smallest to nine digits, but
+    the last bits of the point depend on the instruction set.
 
     Parameters
     ----------
@@ -55,11 +58,22 @@ def geometric_median(
     """
     workers = as_count(workers, "workers", 1)
     tolerance, steps = _check.as_positive(tolerance, "tolerance"), as_count(max_iterations, "max_iterations", 1)
-    u, _ = usable(updates)
-    weights, distances = _weiszfeld(sq_distances(u, workers), tolerance, steps)
+    u = read(updates, look=False)
+    D = rough_distances(u, workers)  # which exist between finite updates only
+    u, _ = enough(u if D is not None else without_rejected(u), None)
+    if D is None or not _alike(D, u):
+        D = sq_distances(u, workers)
+    weights, distances = _weiszfeld(D, tolerance, steps)
     used = np.flatnonzero(weights > 0)
     flat = combine(u.subset(used), weights[used], targets(u, out), workers)
     return finish(u, flat, out, return_info, workers, used, distances)
+
+
+def _alike(D: np.ndarray, u: Updates) -> bool:
+    """Whether rough distances serve: none so much smaller than another that its angles would feel their errors."""
+    apart = D[D > 0]
+    low, high = apart.min(initial=np.inf), D.max()
+    return bool(high <= 256 * low and low > 1e6 * TINY * sum(table.d for table in u.layers))
 
 
 def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,14 +96,9 @@ def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np
         weights[k] = 1
         return weights, distances
     r = R[k, others]
-    # cosine of the angle between u_i and u_j, by the law of cosines in ratios that cannot overflow
-    small, large = np.minimum.outer(r, r), np.maximum.outer(r, r)
-    ratio = R[np.ix_(others, others)] / large
-    s = small / large
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        C = (s + ((1 - ratio) * (1 + ratio)) / s) / 2
-    # of updates this much farther than others the angle is lost in rounding: orthogonal, as most directions are
-    C = np.clip(np.where((s > 1e-12) & np.isfinite(C), C, 0), -1, 1)
+    C = R[np.ix_(others, others)]
+    del R, finite, reach
+    C = _cosines(C, r)
     np.fill_diagonal(C, 1)
     pull = np.sqrt(max(float(C.sum()), 0.0))  # |sum_j u_j|: how hard the others pull away from x_k
     if pull <= len(at) * (1 + 1e-12):
@@ -116,6 +125,26 @@ def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np
     distances[others] = _third_side(r, along, moved)
     distances[at] = moved
     return weights, distances
+
+
+def _cosines(R: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Cosines of the angles between u_i and u_j, by the law of cosines in ratios that cannot overflow, in place of R.
+
+    R are the distances between others, r those to x_k. For 1000 clients each matrix takes 8 MB: few at a time.
+    """
+    s, large = np.minimum.outer(r, r), np.maximum.outer(r, r)
+    s /= large
+    R /= large
+    np.add(1, R, out=large)
+    C = np.subtract(1, R, out=R)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        C *= large
+        C /= s
+        C += s
+        C /= 2
+    # of updates this much farther than others the angle is lost in rounding: orthogonal, as most directions are
+    C[~(s > 1e-12) | ~np.isfinite(C)] = 0
+    return np.clip(C, -1, 1, out=C)
 
 
 def _third_side(r: np.ndarray, along: np.ndarray, moved: float) -> np.ndarray:
@@ -168,22 +197,22 @@ def centered_clipping(
     radius, iterations = _check.as_positive(radius, "radius"), as_count(iterations, "iterations", 1)
     u, _ = usable(updates)
     c = _center(u, center)
+    flat = targets(u, out)
+    for k, to in enumerate(flat):
+        to[:] = 0 if c is None else c[k]
+    tables = [_native.Rows([*table.arrays, at]) for table, at in zip(u.layers, flat)]
+    around = Updates(tables, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
     for _ in range(iterations):
-        distances = _distances_to(u, c)
+        distances = _distances_to(u, flat)
         with np.errstate(divide="ignore"):
             shares = np.minimum(1.0, radius / distances) / u.n  # an overflowing distance has no share
-        rows = [_native.Rows([*table.arrays, at]) for table, at in zip(u.layers, c)]
-        around = Updates(rows, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
-        c = combine(around, np.append(shares, 1 - shares.sum()), u.empty(), workers)
-    flat = targets(u, out)
-    for to, at in zip(flat, c):
-        to[:] = at
+        combine(around, np.append(shares, 1 - shares.sum()), flat, workers)  # in place, without another array
     return finish(u, flat, out, return_info, workers, None, distances)
 
 
-def _center(u: Updates, center: Any) -> list[np.ndarray]:
+def _center(u: Updates, center: Any) -> list[np.ndarray] | None:
     if center is None:
-        return [np.zeros_like(a) for a in u.empty()]
+        return None
     given = list(center) if u.listed else [center]
     arrays = [_check.as_real(a, "center", u.dtype) for a in given]
     if [a.shape for a in arrays] != u.shapes:

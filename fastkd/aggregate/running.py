@@ -13,11 +13,12 @@ from fastkd._core import _native
 from fastkd.aggregate.info import AggregateInfo
 from fastkd.aggregate.updates import Updates, read, share_columns, share_groups
 
+THREADS_FROM = 1 << 24  # differences (n n d), here half a millisecond of work: fewer are over before threads have begun
 Flat = list[np.ndarray]  # a result, one flat array a layer
 
 
 def as_count(value: Any, name: str, low: int = 0) -> int:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+    if type(value) is not int and (not isinstance(value, numbers.Integral) or isinstance(value, bool)):
         raise TypeError(f"{name} must be an integer; got {value!r}")
     if value < low:
         raise ValueError(f"{name} must be >= {low}; got {value}")
@@ -26,7 +27,11 @@ def as_count(value: Any, name: str, low: int = 0) -> int:
 
 def usable(updates: Any, f: int | None = None) -> tuple[Updates, int]:
     """The finite updates, and the f that is left for them; an error names the rejected where they are too many."""
-    u = read(updates)
+    return enough(read(updates), f)
+
+
+def enough(u: Updates, f: int | None) -> tuple[Updates, int]:
+    """The same for updates that have been looked through."""
     n, r = u.given, len(u.rejected)
     if r:
         some = ", ".join(map(str, u.rejected[:10])) + (" ..." if r > 10 else "")
@@ -105,14 +110,35 @@ def order(u: Updates, lo: int, hi: int, keep: int, flat: Flat, workers: int) -> 
     return flat
 
 
-def sq_distances(u: Updates, workers: int) -> np.ndarray:
-    """|update i - update j|^2, (n, n) float64; inf where it overflows."""
-    out = np.zeros((u.n, u.n))
+def sq_distances(u: Updates, workers: int, *, rough: bool = False, rows: int | None = None) -> np.ndarray:
+    """|update i - update j|^2, (n, n) float64; inf where it overflows. Of the first `rows` only, or of all.
+
+    Rough distances of float32 updates are summed in float32, see csrc/distances.inc.h.
+    """
+    return sq_distances_and_largest(u, workers, rough, rows)[0]
+
+
+def sq_distances_and_largest(
+    u: Updates, workers: int, rough: bool, rows: int | None = None
+) -> tuple[np.ndarray, float]:
+    """The same and the largest of them, inf if one is NaN."""
+    n = u.n
+    out = np.zeros((n, n))
     for table in u.layers:
-        small = u.n * u.n * table.d < 1 << 20  # over before threads have begun
-        share_groups(1 if small else min(workers, -(-u.n // 4)), functools.partial(table.add_sq_distances, out))
-    out += out.T
-    return out
+        small = n * n * table.d < THREADS_FROM
+        if rows is None and (small or workers == 1):
+            table.add_sq_distances(out, 0, 1, rough)
+            continue
+
+        def groups(first: int, step: int, table: _native.Rows = table) -> None:
+            if rows is None:
+                table.add_sq_distances(out, first, step, rough)
+            else:  # group by group: no step leads to another one
+                for group in range(first, -(-rows // 4), step):
+                    table.add_sq_distances(out, group, n, rough)
+
+        share_groups(1 if small else min(workers, -(-n // 4)), groups)
+    return out, _native.mirror(out)
 
 
 def distance(a: Flat, b: Flat) -> float:

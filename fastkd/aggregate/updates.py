@@ -16,6 +16,7 @@ from fastkd._core import _native
 __all__ = ["Updates", "read", "share_columns", "share_groups"]
 
 COLUMNS = 1 << 14  # columns that a worker takes at a time
+NOBODY = np.empty(0, np.int64)
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -58,8 +59,8 @@ class Updates:
         return any(np.may_share_memory(a, row) for table in self.layers for row in table.arrays)
 
 
-def read(updates: Any) -> Updates:
-    """Updates as tables of rows; those with NaN or inf apart.
+def read(updates: Any, *, look: bool = True) -> Updates:
+    """Updates as tables of rows; those with NaN or inf apart, if we are to look for them.
 
     Raises
     ------
@@ -68,6 +69,11 @@ def read(updates: Any) -> Updates:
     TypeError
         For a client whose dtype is complex, object or text (named).
     """
+    rows = list(updates) if type(updates) is np.ndarray and updates.ndim == 2 else updates
+    if _native.alike(rows):  # a matrix or vectors that serve as they are: no more to check
+        rows, n = list(rows), len(rows)
+        everyone = Updates([_native.Rows(rows)], [rows[0].shape], False, rows[0].dtype, np.arange(n), NOBODY, n)
+        return without_rejected(everyone) if look else everyone
     each, listed = _per_client(updates)
     first = each[0]
     _require_alike(each, listed)
@@ -76,11 +82,19 @@ def read(updates: Any) -> Updates:
     single = all(a.dtype == SINGLE for layers in each for a in layers)
     dtype = SINGLE if single else DOUBLE
     tables = [_native.Rows([_flat(layers[k], dtype) for layers in each]) for k in range(len(first))]
-    whole = np.array([all(t.finite(i) for t in tables) for i in range(len(each))])
-    shapes = [a.shape for a in first]
     n = len(each)
-    everyone = Updates(tables, shapes, listed, dtype, np.arange(n), np.flatnonzero(~whole), n)
-    return everyone if whole.all() or not whole.any() else everyone.subset(np.flatnonzero(whole))
+    everyone = Updates(tables, [a.shape for a in first], listed, dtype, np.arange(n), NOBODY, n)
+    return without_rejected(everyone) if look else everyone
+
+
+def without_rejected(everyone: Updates) -> Updates:
+    """Those updates that are finite; if none is, all, and all rejected."""
+    bad = sorted({i for table in everyone.layers for i in table.not_finite()})
+    if not bad:
+        return everyone
+    everyone.rejected = np.array(bad)
+    whole = np.setdiff1d(everyone.clients, everyone.rejected)
+    return everyone.subset(whole) if len(whole) else everyone
 
 
 def _require_alike(each: list[list[np.ndarray]], listed: bool) -> None:
@@ -135,9 +149,14 @@ def _array(a: Any, name: str) -> np.ndarray:
         raise type(error)(f"{name}: {error}") from None
 
 
+def _serves(a: np.ndarray) -> bool:
+    """Whether a kernel can read the row where it lies."""
+    return a.dtype in (SINGLE, DOUBLE) and a.dtype.isnative and a.flags.c_contiguous and a.flags.aligned
+
+
 def _flat(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A row for the kernels: `a` itself where its memory serves, else a copy."""
-    if a.ndim == 1 and a.dtype == dtype and a.dtype.isnative and a.flags.c_contiguous and a.flags.aligned:
+    if a.ndim == 1 and a.dtype == dtype and _serves(a):
         return a
     return np.require(a, dtype, ["C", "A"]).reshape(-1)
 

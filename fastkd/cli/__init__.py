@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        print("fastkd: interrupted; nothing was written", file=sys.stderr)
+        print("fastkd: interrupted", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError) as error:
         if options.debug:
@@ -39,7 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of every subcommand."""
     from fastkd._version import __version__
     from fastkd.cli.condense import add_condense
+    from fastkd.cli.distill import add_distill
+    from fastkd.cli.federate import add_federate
     from fastkd.cli.fetch import add_fetch
+    from fastkd.cli.selfdistill import add_selfdistill
 
     parser = argparse.ArgumentParser(prog="fastkd", description="Small fast models that learned from large ones.")
     parser.add_argument("--version", action="version", version=f"fastkd {__version__}")
@@ -47,6 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands)
     add_fetch(commands)
+    add_selfdistill(commands)
+    add_distill(commands)
+    add_federate(commands)
     add_condense(commands)
     return parser
 

@@ -40,8 +40,10 @@ def print_result(result: DemoResult, output: str) -> None:
         f"[bold]{market.source}[/bold]: {market.candles:,} candles of {market.interval}, {market.gaps} gaps; "
         f"{market.train_rows:,} rows to train, then {market.test_rows:,} to test"
     )
-    for table in (_shares(result), _models(result), _latency(result)):
+    for table in (_shares(result), _models(result), _federation(result), _latency(result)):
         console.print("", table)
+    console.print("\n[bold]Walking forward[/bold]")
+    console.print(str(result.walk), markup=False, soft_wrap=True)
     console.print()
     for sentence in findings(result):
         console.print(f"- {sentence}")
@@ -76,6 +78,15 @@ def _models(result: DemoResult) -> Table:
     table = _table("Teacher and students on the test part", "", *headings)
     for what, values in metric_rows(result):
         table.add_row(what, *values)
+    return table
+
+
+def _federation(result: DemoResult) -> Table:
+    found = result.federation
+    title = f"Federation: accuracy, %, when {found.hostile} of {found.clients} desks attack"
+    table = _table(title, "attack", *(rule.replace("_", "\n") for rule in found.rules))
+    for attack, shares in zip(found.attacks, found.accuracy):
+        table.add_row(attack, *(f"{100 * share:.1f}" for share in shares))
     return table
 
 

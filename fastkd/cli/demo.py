@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from fastkd.cli.federation import robust_federation
 from fastkd.cli.latency import Latency, measure_pair, numpy_forward
-from fastkd.cli.result import Comparison, CurvePoint, DemoResult, Market, Settings, Trained
-from fastkd.evaluation import agreement, class_shares, evaluate
+from fastkd.cli.result import CLASS_NAMES, Comparison, CurvePoint, DemoResult, Market, Settings, Trained
+from fastkd.evaluation import EvaluationReport, agreement, class_shares, evaluate
 
 STEPS = (
     "Candles, features, labels",
@@ -21,6 +22,8 @@ STEPS = (
     "Distilled student",
     "Students with few labels",
     "More labels, other draws",
+    "Walking forward",
+    "Federation with hostile clients",
     "Latency",
 )
 CLASSES = (0, 1, 2)  # DOWN, FLAT, UP
@@ -75,6 +78,7 @@ def run_demo(
             progress(STEPS[done], done, len(STEPS))
 
     step()
+    candles = synthetic(settings) if candles is None else candles
     market, data = prepare(candles, settings)
     step()
     teacher, teacher_figures = fit_teacher(data, settings)
@@ -88,6 +92,10 @@ def run_demo(
     step()
     curve = label_curve(data, settings, teacher)
     step()
+    walk = walk_forward_student(candles, settings)
+    step()
+    federation = robust_federation(data, settings)
+    step()
     latency = time_student(student, data, settings)
     return DemoResult(
         settings=settings,
@@ -98,6 +106,8 @@ def run_demo(
         full=Comparison(hard, distilled),
         few=Comparison(*pair),
         curve=curve,
+        walk=walk,
+        federation=federation,
         latency=latency,
         seconds=perf_counter() - began,
     )
@@ -107,21 +117,35 @@ def read_candles(path: str | os.PathLike[str]) -> Any:
     """Candles of a CSV file, checked; any fault is a ValueError or OSError of one line."""
     from fastkd.market import Candles
 
-    return Candles.read_csv(path, symbol=os.path.basename(path), strict=True)
+    name = os.path.basename(path)
+    if name.endswith(".parquet"):
+        return Candles.read_parquet(path, symbol=name).require_clean()
+    return Candles.read_csv(path, symbol=name, strict=True)
+
+
+def synthetic(settings: Settings) -> Any:
+    """Candles of which the best forecast is known."""
+    from fastkd.market import synthetic_market
+
+    return synthetic_market(
+        settings.rows, random_state=settings.seed, threshold=settings.threshold, symbol="synthetic market"
+    )
+
+
+def recipe(candles: Any) -> Any:
+    """Four numbers hold all that there is to know of the synthetic market; real candles get the rich set."""
+    from fastkd.features import FeatureSet
+
+    return FeatureSet("ohlcv4" if hasattr(candles, "bayes_proba") else "rich")
 
 
 def prepare(candles: Any, settings: Settings) -> tuple[Market, Data]:
-    """Features and labels of the candles (None: a synthetic market), split in time order, scaled by the first part."""
-    from fastkd.features import FeatureSet, Standardizer, direction_labels, time_split
-    from fastkd.market import synthetic_market
+    """Features and labels of the candles, split in time order, scaled by the first part."""
+    from fastkd.features import Standardizer, direction_labels, time_split
 
-    if candles is None:
-        candles = synthetic_market(
-            settings.rows, random_state=settings.seed, threshold=settings.threshold, symbol="synthetic market"
-        )
     if len(candles) < MIN_CANDLES:
         raise ValueError(f"{len(candles)} candles are too few: the demo needs at least {MIN_CANDLES}")
-    features = FeatureSet("ohlcv4")
+    features = recipe(candles)
     X, _ = features.transform(candles)
     y = direction_labels(candles, settings.threshold)[features.n_warmup :]
     X, y = X[y >= 0], y[y >= 0]  # the move after the last candle is not known yet
@@ -205,6 +229,33 @@ def label_curve(data: Data, settings: Settings, teacher: Teacher) -> tuple[Curve
             )
             points.append(CurvePoint(labels, hard, distilled))
     return tuple(points)
+
+
+def walk_forward_student(candles: Any, settings: Settings) -> EvaluationReport:
+    """The student alone, fitted anew on a growing past, on moves larger than the volatility before them.
+
+    Regimes are what the last 48 candles were, known when the forecast is made.
+    """
+    from fastkd.evaluation import walk_forward_report
+    from fastkd.features import Regime, Standardizer, direction_labels, regime_labels, walk_forward
+
+    features = recipe(candles)
+    X, _ = features.transform(candles)
+    y = direction_labels(candles, "volatility")[features.n_warmup :]
+    trailing = regime_labels(candles, "trailing", window=48)[features.n_warmup :]
+    known = np.flatnonzero(y >= 0)  # neither the first rows, without a volatility yet, nor the last, without a future
+    X, y, trailing = X[known], y[known], trailing[known]
+    model = _network(settings.student_hidden, settings.student_epochs, settings.student_learning_rate, settings)
+    return walk_forward_report(
+        model,
+        X,
+        y,
+        walk_forward(len(y), settings.folds, purge=1, embargo=12),
+        scaler=Standardizer(),
+        regimes=trailing,
+        class_names=CLASS_NAMES,
+        regime_names={int(regime): regime.name for regime in Regime},
+    )
 
 
 def time_student(model: Any, data: Data, settings: Settings) -> tuple[tuple[Latency, Latency], ...]:

@@ -26,6 +26,8 @@ def findings(result: DemoResult) -> list[str]:
         _on_comparison(result, result.full),
         _on_comparison(result, result.few),
         *_on_curve(result),
+        _on_walk(result),
+        _on_federation(result),
         *_on_latency(result),
     ]
 
@@ -113,6 +115,29 @@ def _on_curve(result: DemoResult) -> list[str]:
     return [f"Points that the teacher adds to the student's accuracy, mean of {result.settings.draws} draws: {gains}."]
 
 
+def _on_walk(result: DemoResult) -> str:
+    part = result.walk.overall
+    low, high = part.intervals["lead"]
+    return (
+        f"Walking forward over {len(result.walk.folds)} folds, with moves measured against volatility, the student "
+        f"alone leads the majority by {_points(part.value('lead'))} points [{_points(low)}, {_points(high)}]; by "
+        f"log-loss it knows {'more' if result.walk.has_skill else 'no more'} than the class shares."
+    )
+
+
+def _on_federation(result: DemoResult) -> str:
+    found = result.federation
+    worst = found.accuracy.min(axis=0)
+    best = int(worst.argmax())
+    mean = found.rules.index("mean")
+    return (
+        f"Trained by {found.clients} desks of which {found.hostile} attack, the mean falls to "
+        f"{_percent(worst[mean])} under its worst attack, {found.rules[best].replace('_', ' ')} to "
+        f"{_percent(worst[best])}; nobody attacking, they reach {_percent(found.accuracy[0, mean])} and "
+        f"{_percent(found.accuracy[0, best])}."
+    )
+
+
 def _kept(result: DemoResult, pair: Comparison) -> str:
     if result.kept(pair.hard) is None:
         return ""
@@ -165,4 +190,4 @@ def _percent(share: float) -> str:
 
 
 def _points(difference: float) -> str:
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
+    return f"{100 * difference:+z.1f}"

@@ -77,9 +77,7 @@ def accuracy(axes: Any, result: DemoResult) -> None:
     for place, (model, color) in enumerate(zip(models, (TEACHER, HARD, DISTILLED, HARD, DISTILLED))):
         figures = model.evaluation
         error = 2 * (figures.accuracy * (1 - figures.accuracy) / figures.n) ** 0.5
-        axes.errorbar(
-            100 * figures.accuracy, place, xerr=100 * error, fmt="o", color=color, capsize=3, markersize=7
-        )
+        axes.errorbar(100 * figures.accuracy, place, xerr=100 * error, fmt="o", color=color, capsize=3, markersize=7)
     majority, bayes = result.teacher.evaluation.majority, result.market.bayes_accuracy
     axes.axvline(100 * majority, color=LINE, linestyle="--", label="majority baseline")
     if bayes is not None:
@@ -155,6 +153,39 @@ def label_curve(axes: Any, result: DemoResult) -> None:
     axes.set_xlabel("hard labels")
     axes.set_ylabel("accuracy, %")
     _legend_above(axes, 2)
+
+
+def federation(axes: Any, result: DemoResult) -> None:
+    """Accuracy by attack and rule."""
+    found = result.federation
+    places = np.arange(len(found.attacks))
+    width = 0.8 / len(found.rules)
+    colors = (LINE, TEACHER, DISTILLED, HARD, "#3fa66b")
+    for j, (rule, color) in enumerate(zip(found.rules, colors)):
+        shift = (j - (len(found.rules) - 1) / 2) * width
+        axes.bar(places + shift, 100 * found.accuracy[:, j], width * 0.9, color=color, label=rule.replace("_", " "))
+    axes.axhline(100 * result.teacher.evaluation.majority, color=INK, linestyle="--", linewidth=1, label="majority")
+    axes.set_xticks(places, [name.replace(" ", "\n", 1) for name in found.attacks])
+    axes.tick_params(axis="x", length=0, labelsize=9)
+    axes.grid(False, axis="x")
+    axes.set_ylabel("accuracy, %")
+    _legend_above(axes)
+
+
+def walk(axes: Any, result: DemoResult) -> None:
+    """Lead over the majority with its interval: all rows, by fold, by regime."""
+    parts = [result.walk.overall, *result.walk.folds, *result.walk.regimes]
+    places = np.arange(len(parts))
+    ends = 100 * np.array([part.intervals["lead"] for part in parts])
+    axes.axvline(0, color=LINE, linestyle="--", label="majority baseline")
+    axes.hlines(places, ends[:, 0], ends[:, 1], color=DISTILLED)
+    axes.plot([100 * part.value("lead") for part in parts], places, "o", color=DISTILLED)
+    axes.set_yticks(places, [part.name for part in parts])
+    axes.tick_params(axis="y", length=0, labelsize=9)
+    axes.set_ylim(len(parts) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.set_xlabel("points of accuracy above the majority")
+    _legend_above(axes)
 
 
 def _legend_above(axes: Any, columns: int = 3) -> None:

@@ -41,6 +41,7 @@ figure svg { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .4rem; }
 table.narrow { max-width: 40rem; }
+pre { font-size: .82rem; line-height: 1.4; }
 th, td { padding: .38rem .7rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: bottom; }
 td { white-space: nowrap; }
 thead th { color: var(--soft); font-weight: 600; font-size: .88rem; }
@@ -85,7 +86,7 @@ def html_report(result: DemoResult) -> str:
         f"{escape(market.source)}: {market.candles:,} candles of {escape(market.interval)}, "
         f"{_day(market.first_ms)} to {_day(market.last_ms)}"
     )
-    sections = (_summary, _labels, _models, _plots, _confusion, _latency, _settings)
+    sections = (_summary, _labels, _models, _plots, _confusion, _walk, _federation, _latency, _settings)
     body = "\n".join(section(result) for section in sections)
     body = body.replace(" %", "\u00a0%").replace(" µs", "\u00a0µs")  # a number stays with its unit
     return (
@@ -162,6 +163,36 @@ def _confusion(result: DemoResult) -> str:
     rows = [[f"was {name}", *(f"{count:,}" for count in counts)] for name, counts in zip(CLASS_NAMES, confusion)]
     columns = ["test rows", *(f"answered {name}" for name in CLASS_NAMES)]
     return "<h2>Answers of the distilled student</h2>\n" + _table(columns, rows)
+
+
+def _walk(result: DemoResult) -> str:
+    note = (
+        "The student alone, fitted anew for each fold on all rows before it; here UP and DOWN are moves beyond half "
+        "the volatility of the candles before. Regimes: the last 48 candles, known when the forecast is made."
+    )
+    figure = _figure(f"Lead by fold and regime, {100 * result.walk.confidence:g} % intervals", plots.walk, result)
+    return (
+        f'<h2>Walking forward</h2>\n<div class="scroll" tabindex="0"><pre>{escape(str(result.walk))}</pre></div>\n'
+        f'<p class="soft">{escape(note)}</p>\n<div class="plots">{figure}</div>'
+    )
+
+
+def _federation(result: DemoResult) -> str:
+    found = result.federation
+    columns = ["attack", *(rule.replace("_", " ") for rule in found.rules)]
+    rows = [
+        [attack, *(f"{100 * share:.1f} %" for share in shares)] for attack, shares in zip(found.attacks, found.accuracy)
+    ]
+    note = (
+        f"Test accuracy of the student trained by {found.clients} desks that share gradients, not rows; "
+        f"{found.hostile} of them attack, and every rule but the mean expects that many. One run each."
+    )
+    figure = _figure(f"Accuracy when {found.hostile} of {found.clients} desks attack", plots.federation, result)
+    return (
+        "<h2>Federation with hostile clients</h2>\n"
+        + _table(columns, rows, note)
+        + f'\n<div class="plots">{figure}</div>'
+    )
 
 
 def _latency(result: DemoResult) -> str:

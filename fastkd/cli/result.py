@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastkd.cli.latency import Latency
-from fastkd.evaluation import Evaluation
+from fastkd.evaluation import Evaluation, EvaluationReport
 
 CLASS_NAMES = ("DOWN", "FLAT", "UP")
 
@@ -17,7 +17,8 @@ class Settings:
     """Sizes and hyper-parameters of the demo.
 
     `few_labels` is how many labelled rows the second comparison keeps, `draws` how often labels are drawn anew for each
-    point of the label curve, `latency_calls` how often a forecast is timed.
+    point of the label curve, `folds` how often the student is fitted anew walking forward, `desks` the clients of the
+    federation, `latency_calls` how often a forecast is timed.
     """
 
     rows: int = 40_000
@@ -36,6 +37,9 @@ class Settings:
     batch_size: int = 128
     few_labels: int = 200
     draws: int = 3
+    folds: int = 5
+    desks: int = 10
+    federation_rounds: int = 200
     latency_calls: int = 20_000
 
 
@@ -96,6 +100,17 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class Federation:
+    """Test accuracy of federated students: `accuracy[i, j]` under attack i of `hostile` clients, with rule j."""
+
+    clients: int
+    hostile: int
+    attacks: tuple[str, ...]
+    rules: tuple[str, ...]
+    accuracy: np.ndarray
+
+
+@dataclass(frozen=True)
 class DemoResult:
     """Everything the tables, the plots and the report show."""
 
@@ -107,6 +122,8 @@ class DemoResult:
     full: Comparison
     few: Comparison
     curve: tuple[CurvePoint, ...]
+    walk: EvaluationReport
+    federation: Federation
     latency: tuple[tuple[Latency, Latency], ...]
     seconds: float
 

@@ -70,6 +70,19 @@ class Predictor(PredictorCore):
             raise ValueError(f"with the scaler folded in, the weights overflow {kernel.dtype}; scale_ is too small")
         classes = getattr(model, "classes_", None)
         output = "identity" if classes is None else "softmax"
-        super().__init__(kernel.sizes, kernel.activation, kernel.dtype, parameters, on_nan, output)
+        self._thaw((kernel.sizes, kernel.activation, kernel.dtype, parameters, on_nan, output), classes)
+
+    def _thaw(self, arguments: tuple[Any, ...], classes: np.ndarray | None) -> None:
+        super().__init__(*arguments)
+        self._arguments = arguments  # for copies and other processes
         if classes is not None:
             self.classes_ = classes
+
+    def __reduce__(self):
+        return _thawed, (self._arguments, getattr(self, "classes_", None))
+
+
+def _thawed(arguments: tuple[Any, ...], classes: np.ndarray | None) -> Predictor:
+    predictor = Predictor.__new__(Predictor)
+    predictor._thaw(arguments, classes)
+    return predictor

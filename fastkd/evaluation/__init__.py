@@ -6,6 +6,7 @@ own. Classes are integers 0 .. n_classes - 1, probabilities have one column a cl
 """
 
 from fastkd.evaluation.bootstrap import Interval
+from fastkd.evaluation.calibration import fit_temperature
 from fastkd.evaluation.metrics import (
     Evaluation,
     Reliability,
@@ -23,6 +24,7 @@ from fastkd.evaluation.metrics import (
     reliability,
 )
 from fastkd.evaluation.report import EvaluationReport, Part, evaluation_report
+from fastkd.evaluation.selective import SelectiveCurve, selective_curve
 from fastkd.evaluation.walk import walk_forward_report
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "Interval",
     "Part",
     "Reliability",
+    "SelectiveCurve",
     "accuracy",
     "agreement",
     "balanced_accuracy",
@@ -40,9 +43,11 @@ __all__ = [
     "confusion_matrix",
     "evaluate",
     "evaluation_report",
+    "fit_temperature",
     "log_loss",
     "majority_baseline",
     "mcc",
     "reliability",
+    "selective_curve",
     "walk_forward_report",
 ]

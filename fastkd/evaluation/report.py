@@ -144,7 +144,7 @@ def evaluation_report(
         By default the numbers.
     block : int, optional
         Consecutive rows that the bootstrap keeps together, at least the horizon of the labels; by default
-        2 n^(1/3), in a part of n rows.
+        2 n^(1/3), in a part of n rows, and never more than n / 4: a single block would have no spread.
     resamples : int
         At least 2.
     confidence : float
@@ -182,7 +182,7 @@ def evaluation_report(
 
     def part(name: str, rows: np.ndarray | slice) -> Part:
         some, few = true[rows], p[rows]
-        length = default_block(len(some)) if block is None else min(int(block), len(some))
+        length = default_block(len(some)) if block is None else max(1, min(int(block), len(some) // 4))
         ends = block_bootstrap(some, few, resamples=int(resamples), block=length, confidence=confidence, rng=rng)
         return Part(name, evaluate(some, few), ends)
 
@@ -194,7 +194,7 @@ def evaluation_report(
         regimes=tuple(part(labels.get(key, f"regime {key}"), rows) for key, rows in by_regime),
         class_names=names,
         confidence=float(confidence),
-        block=default_block(len(p)) if block is None else min(int(block), len(p)),
+        block=default_block(len(p)) if block is None else max(1, min(int(block), len(p) // 4)),
         resamples=int(resamples),
     )
 

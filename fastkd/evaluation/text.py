@@ -26,14 +26,14 @@ TITLES = {
 def report_text(report: EvaluationReport) -> str:
     """Figures of all rows, the verdict, confusion, and one line a fold and a regime."""
     figures = report.overall.evaluation
-    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in zip(report.class_names, figures.shares))
+    shares = ", ".join(f"{name} {100 * share:z.1f} %" for name, share in zip(report.class_names, figures.shares))
     lines = [
-        f"{figures.n:,} rows: {shares}; majority {100 * figures.majority:.1f} %",
+        f"{figures.n:,} rows: {shares}; majority {100 * figures.majority:z.1f} %",
         f"{100 * report.confidence:g} % intervals by {report.resamples:,} resamples of blocks of {report.block} rows",
         "",
     ]
     for metric, title in TITLES.items():
-        extra = f"   no skill {figures.no_skill_log_loss:.4f}" if metric == "log_loss" else ""
+        extra = f"   no skill {figures.no_skill_log_loss:z.4f}" if metric == "log_loss" else ""
         lines.append(f"  {title:20}{_value(report.overall, metric):>9}   {_interval(report.overall, metric)}{extra}")
     lines += [f"  {'calibration error':20}{figures.calibration_error:9.4f}", "", *_verdict(report), ""]
     lines += _confusion(report)
@@ -67,10 +67,10 @@ def _table(title: str, parts: tuple[Part, ...]) -> list[str]:
     for part in parts:
         figures = part.evaluation
         lines.append(
-            f"  {part.name:{width}}{figures.n:9,}{100 * figures.majority:8.1f} %{_value(part, 'accuracy'):>10}"
-            f"{100 * figures.lead:+8.1f}  {_interval(part, 'lead'):18}"
-            f"{_value(part, 'balanced_accuracy'):>9}{figures.mcc:8.3f}{figures.log_loss:10.4f}"
-            f"{figures.no_skill_log_loss:10.4f}"
+            f"  {part.name:{width}}{figures.n:9,}{100 * figures.majority:z8.1f} %{_value(part, 'accuracy'):>10}"
+            f"{100 * figures.lead:+z8.1f}  {_interval(part, 'lead'):18}"
+            f"{_value(part, 'balanced_accuracy'):>9}{figures.mcc:z8.3f}{figures.log_loss:z10.4f}"
+            f"{figures.no_skill_log_loss:z10.4f}"
         )
     return lines
 
@@ -78,12 +78,12 @@ def _table(title: str, parts: tuple[Part, ...]) -> list[str]:
 def _value(part: Part, metric: str) -> str:
     value = part.value(metric)
     if metric in PERCENT:
-        return f"{100 * value:{'+' if metric == 'lead' else ''}.1f} %"
-    return f"{value:.4f}" if metric != "mcc" else f"{value:.3f}"
+        return f"{100 * value:{'+' if metric == 'lead' else ''}z.1f} %"
+    return f"{value:z.4f}" if metric != "mcc" else f"{value:z.3f}"
 
 
 def _interval(part: Part, metric: str) -> str:
     low, high = part.intervals[metric]
     ends = Interval(100 * low, 100 * high) if metric in PERCENT else Interval(low, high)
     digits = 1 if metric in PERCENT else 3 if metric == "mcc" else 4
-    return f"[{ends.low:.{digits}f}, {ends.high:.{digits}f}]"
+    return f"[{ends.low:z.{digits}f}, {ends.high:z.{digits}f}]"

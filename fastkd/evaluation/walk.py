@@ -43,7 +43,8 @@ def walk_forward_report(
     progress : callable, optional
         Called with the number of folds done.
     **options
-        For `evaluation_report`; give ``block`` at least the horizon of the labels.
+        For `evaluation_report`; `class_names` may name classes that do not occur, and ``block`` should be the horizon
+        of the labels at least.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def walk_forward_report(
         raise ValueError(f"X and y must have the same number of rows; got {inputs.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"y must hold classes as integers, -1 where unknown; got dtype {labels.dtype}")
-    n_classes = int(labels.max(initial=0)) + 1
+    n_classes = max(int(labels.max(initial=0)) + 1, len(options.get("class_names") or ()))
     tested, forecasts, folds = [], [], []
     for fold, (train, test) in enumerate(splits):
         train, test = (np.asarray(rows)[labels[np.asarray(rows)] >= 0] for rows in (train, test))

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from fastkd.features.recipe import Values
 from fastkd.market import CandleError
-from fastkd.market.times import interval_to_ms, utc_text
+from fastkd.market.candles import LATEST_MS
+from fastkd.market.grid import Grid
+from fastkd.market.times import MONTH, interval_to_ms, normalize_interval, utc_text
 
 if TYPE_CHECKING:
     from fastkd.features.recipes import FeatureSet
@@ -52,7 +54,8 @@ class FeatureStream:
         self.features = features
         self._description = features.to_dict()
         self._symbols = features.symbols
-        self._interval_ms = None if interval is None else interval_to_ms(interval)
+        self._monthly = interval is not None and normalize_interval(interval) == MONTH
+        self._interval_ms = None if interval is None or self._monthly else interval_to_ms(interval)
         self._shortest_step: int | None = None
         self._recent: deque[Values] = deque(maxlen=features.n_warmup + 1)
         self._last_ms = -(2**63)
@@ -71,8 +74,8 @@ class FeatureStream:
         candle : Candle, or a sequence start_ms, open, high, low, close, volume
             Later than the one before; a gap is stepped over as in `FeatureSet.transform`.
         others : mapping of symbol to candle, optional
-            For each of the feature set's `symbols` the candle of the same time, or None or nothing where there is
-            none: then its last close counts on.
+            For each of the feature set's `symbols` its latest candle that starts no later than this one, if there is
+            one that was not given before; else None or nothing, and its last close counts on.
 
         Returns
         -------
@@ -88,7 +91,7 @@ class FeatureStream:
         if not (type(open_) is type(high) is type(low) is type(close) is type(volume) is float and type(start) is int):
             start, open_, high, low, close, volume = _plain(candle)
         if not (
-            start > self._last_ms
+            self._last_ms < start <= LATEST_MS
             and 0.0 < low <= open_ <= high < math.inf
             and low <= close <= high
             and 0.0 <= volume < math.inf
@@ -108,6 +111,9 @@ class FeatureStream:
     @property
     def known_at_ms(self) -> int | None:
         """Close of the last candle, UTC milliseconds; None while the length of a candle is not known."""
+        if self._monthly and self._recent:
+            grid = Grid(MONTH)
+            return grid.start_ms(grid.number(self._last_ms) + 1)
         length = self._interval_ms or self._shortest_step
         return None if length is None or not self._recent else self._last_ms + length
 

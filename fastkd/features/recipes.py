@@ -171,7 +171,7 @@ class FeatureSet:
         candles.require_clean()
         closes = [_closes_as_of(symbol, candles, others) for symbol in self.symbols]
         starts = candles.start_ms[self.n_warmup :]
-        known_at_ms = starts + candles.interval_ms if len(starts) else starts.copy()
+        known_at_ms = candles.close_ms[self.n_warmup :] if len(starts) else starts.copy()
         X = self.recipe.batch(candles, closes)
         if hasattr(self, "scaler_"):
             X = self.scaler_.transform(X)

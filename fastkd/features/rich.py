@@ -49,6 +49,8 @@ class Rich(Recipe):
         if isinstance(symbols, str) or not all(isinstance(symbol, str) for symbol in symbols):
             raise TypeError(f"symbols must be a tuple of names such as ('ETHUSDT',); got {symbols!r}")
         self.symbols = tuple(symbols)
+        if len(set(self.symbols)) < len(self.symbols):
+            raise ValueError(f"symbols must differ from each other; got {symbols!r}")
         self.n_warmup = max(*self.horizons, *self.windows, self.volume_window - 1)
         kinds = ("volatility", "parkinson", "garman_klass")
         self.names = (

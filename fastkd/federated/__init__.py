@@ -10,34 +10,62 @@ from fastkd.federated.attacks import (
     RandomNoise,
     SignFlip,
 )
+from fastkd.federated.audit import MembershipAudit, membership_audit
 from fastkd.federated.checkpoint import CheckpointError
 from fastkd.federated.client import Client
+from fastkd.federated.communication import CommunicationCost, communication_cost
 from fastkd.federated.data_attacks import Backdoor, LabelFlip, Targeted
-from fastkd.federated.messages import Broadcast, Failure, Update
+from fastkd.federated.exp_guard import ExpGuard
+from fastkd.federated.fedmd import FedMD
+from fastkd.federated.messages import Assignment, Broadcast, Failure, Predictions, Update
 from fastkd.federated.partition import partition
-from fastkd.federated.result import FederationError, FederationResult, RoundRecord
+from fastkd.federated.prediction_attacks import (
+    ClassPrior,
+    ConstantClass,
+    LossMaximization,
+    RandomPredictions,
+    ScaledPredictions,
+)
+from fastkd.federated.privacy import GaussianMechanism, PrivacySpent
+from fastkd.federated.result import DistillationRecord, FederationError, FederationResult, RoundRecord
 from fastkd.federated.robust import RobustFL
 
 __all__ = [
     "ALittleIsEnough",
+    "Assignment",
     "Backdoor",
     "Broadcast",
     "CheckpointError",
+    "ClassPrior",
     "Client",
+    "CommunicationCost",
+    "ConstantClass",
+    "DistillationRecord",
+    "ExpGuard",
     "Failure",
+    "FedMD",
     "FederationError",
     "FederationResult",
+    "GaussianMechanism",
     "InnerProductManipulation",
     "LabelFlip",
+    "LossMaximization",
+    "MembershipAudit",
     "Mimic",
     "MinMax",
     "MinSum",
     "NonFinite",
+    "Predictions",
+    "PrivacySpent",
     "RandomNoise",
+    "RandomPredictions",
     "RobustFL",
     "RoundRecord",
+    "ScaledPredictions",
     "SignFlip",
     "Targeted",
     "Update",
+    "communication_cost",
+    "membership_audit",
     "partition",
 ]

@@ -203,7 +203,7 @@ class NonFinite:
         return update.reshape(honest.shape[1:])
 
 
-def bind(attack: Any, **known: int) -> Any:
+def bind(attack: Any, **known: Any) -> Any:
     """The attack with those of its fields filled in that are None and bear one of the given names."""
     if not hasattr(attack, "__dataclass_fields__"):
         return attack

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,8 +52,6 @@ class State:
 
 def write_checkpoint(path: Any, state: State, settings: dict[str, Any]) -> None:
     """Write the state; `settings` are what must be the same for the run to go on."""
-    from safetensors.numpy import save
-
     names = list(state.momenta)
     tensors = {"parameters": state.parameters}
     if state.aggregate is not None:
@@ -65,9 +65,7 @@ def write_checkpoint(path: Any, state: State, settings: dict[str, Any]) -> None:
         "history": [record.to_dict() for record in state.history],
         "bytes": [state.bytes_up, state.bytes_down],
     }
-    text = json.dumps(header, sort_keys=True)
-    metadata = {"format": FORMAT, "federation": text, "sha256": _digest(text, tensors)}
-    _write_whole(os.fspath(path), save({k: np.ascontiguousarray(t) for k, t in tensors.items()}, metadata=metadata))
+    write_file(path, FORMAT, header, tensors)
 
 
 def read_checkpoint(path: Any, settings: dict[str, Any]) -> State:
@@ -80,6 +78,31 @@ def read_checkpoint(path: Any, settings: dict[str, Any]) -> State:
     OSError
         It cannot be read.
     """
+    header, tensors = read_file(path, FORMAT, settings)
+    with describing(path):
+        names = header["momenta"]
+        return State(
+            entropy=int(header["entropy"]),
+            parameters=tensors["parameters"],
+            aggregate=tensors.get("aggregate"),
+            momenta=dict(zip(names, tensors["momenta"], strict=True)) if names else {},
+            history=[RoundRecord.from_dict(record) for record in header["history"]],
+            bytes_up=int(header["bytes"][0]),
+            bytes_down=int(header["bytes"][1]),
+        )
+
+
+def write_file(path: Any, kind: str, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """Write a checkpoint of that kind; the header holds `settings`."""
+    from safetensors.numpy import save
+
+    text = json.dumps(header, sort_keys=True)
+    metadata = {"format": kind, "federation": text, "sha256": _digest(text, tensors)}
+    _write_whole(os.fspath(path), save({k: np.ascontiguousarray(t) for k, t in tensors.items()}, metadata=metadata))
+
+
+def read_file(path: Any, kind: str, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and tensors of an undamaged checkpoint of that kind with those settings; errors as `read_checkpoint`."""
     from safetensors import SafetensorError, safe_open
 
     path = os.fspath(path)
@@ -91,23 +114,22 @@ def read_checkpoint(path: Any, settings: dict[str, Any]) -> State:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a checkpoint, or is truncated: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of a federation (format {metadata.get('format')!r})")
+    if metadata.get("format") != kind:
+        found = metadata.get("format")
+        raise CheckpointError(f"{path} is no checkpoint of a federation of this kind (format {found!r})")
     if metadata.get("sha256") != _digest(metadata.get("federation", ""), tensors):
         raise CheckpointError(f"{path}: the SHA-256 of its contents is not the one in it; the file is damaged")
-    try:
+    with describing(path):
         header = json.loads(metadata["federation"])
         _require_same(path, header["settings"], json.loads(json.dumps(settings)))
-        names = header["momenta"]
-        return State(
-            entropy=int(header["entropy"]),
-            parameters=tensors["parameters"],
-            aggregate=tensors.get("aggregate"),
-            momenta=dict(zip(names, tensors["momenta"], strict=True)) if names else {},
-            history=[RoundRecord.from_dict(record) for record in header["history"]],
-            bytes_up=int(header["bytes"][0]),
-            bytes_down=int(header["bytes"][1]),
-        )
+        return header, tensors
+
+
+@contextmanager
+def describing(path: Any) -> Iterator[None]:
+    """What goes wrong while a checkpoint is understood is the file's fault."""
+    try:
+        yield
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -1,7 +1,11 @@
-"""The protocol of `RobustFL`: what goes over the wire, and nothing else.
+"""The protocols: what goes over the wire, and nothing else.
 
-Each round the server sends a `Broadcast` to the clients it has chosen, and each of them answers with an `Update`, or
-breaks down (`Failure`). The server trusts no field of an `Update`: `checked_vector` decides whether it is used.
+`RobustFL`: each round the server sends a `Broadcast` to the clients it has chosen, and each of them answers with an
+`Update`, or breaks down (`Failure`). The server trusts no field of an `Update`: `checked_vector` decides whether it is
+used.
+
+`FedMD`: the server sends an `Assignment`, and the clients answer with `Predictions` on rows that everybody has. No
+parameters are sent, so every client may have a model of its own kind. `fastkd.federated.predictions` checks them.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import numpy as np
 
 from fastkd._check import as_array
 
-__all__ = ["Broadcast", "Failure", "Update"]
+__all__ = ["Assignment", "Broadcast", "Failure", "Predictions", "Update"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +42,58 @@ class Update:
 
 
 @dataclass(frozen=True, eq=False)
+class Assignment:
+    """Server to client: what to learn from, and what to predict then.
+
+    Attributes
+    ----------
+    round : int
+    space : {"probability", "logit"}
+        What `targets` and the answer are.
+    temperature : float
+        At which `targets` are softened, in probability space; at which to learn from them, in both.
+    rows : (m,) int32 or None
+        The public rows that `targets` belong to; None for all of them in order. Without a public set the classes.
+    targets : (m, n_classes) or None
+        Soft labels or logits; None if nothing is agreed on yet: then the client trains on its own rows alone.
+    answer_rows, answer_temperature : as `rows` and `temperature`
+        The rows to predict after training, and how soft.
+    restart : bool
+        Forget everything and learn anew, from `targets` first.
+    """
+
+    round: int
+    space: str
+    temperature: float
+    rows: np.ndarray | None
+    targets: np.ndarray | None
+    answer_rows: np.ndarray | None
+    answer_temperature: float
+    restart: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Payload: the arrays."""
+        return sum(a.nbytes for a in (self.rows, self.targets, self.answer_rows) if a is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Client to server: `values` (m, n_classes) on the rows that were asked for, and the number of its own rows.
+
+    Without a public set row c is the mean prediction on the client's rows of class c, NaN for a class it has not met.
+    """
+
+    client: str
+    round: int
+    rows: np.ndarray | None
+    values: Any
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
 class Failure:
-    """Instead of an update: the client broke down, and this is what is known of it."""
+    """Instead of an answer: the client broke down, and this is what is known of it."""
 
     client: str
     round: int

@@ -74,17 +74,25 @@ def parse_row(row: Any, category: str) -> list[float]:
     """One row of seven decimal strings as numbers; volume in base coin and turnover in quote for every category."""
     if not isinstance(row, list | tuple) or len(row) != 7:
         raise BadAnswer(f"a candle is not a row of 7 values: {row!r:.80}")
+    if isinstance(row[0], bool) or not all(isinstance(value, str) and "_" not in value for value in row[1:]):
+        raise BadAnswer(f"a candle's numbers are not decimal strings: {row!r:.120}")
     try:
         values = [float(value) for value in row[:6]]
         # An empty turnover is not Bybit's: the emulator serves candles whose turnover is unknown.
         values.append(math.nan if row[6] == "" else float(row[6]))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise BadAnswer(f"a candle holds something that is not a number: {row!r:.120}") from None
     if not all(map(math.isfinite, values[:6])) or math.isinf(values[6]):
         raise BadAnswer(f"a candle holds a number that is not finite: {row!r:.120}")
     if category == "inverse":  # contracts worth 1 USD: their volume is in USD, their turnover in coin
         values[5], values[6] = values[6], values[5]
     return values
+
+
+def is_possible(values: list[float]) -> bool:
+    """Whether prices and volume of a parsed row can be true."""
+    _, open_, high, low, close, volume, turnover = values
+    return 0 < low <= min(open_, close) and max(open_, close) <= high and volume >= 0 and not turnover < 0
 
 
 def rows_to_table(rows: list[list[float]]) -> Table:
@@ -107,12 +115,16 @@ def merge_tables(old: Table, new: Table) -> Table:
 def parse_klines(answer: dict[str, Any], symbol: str, category: str, grid: Grid) -> tuple[Table, int]:
     """Candles of a kline answer, open one included, and the server's time; BadAnswer if they are not what was asked."""
     result, server_ms = answer.get("result"), answer.get("time")
-    if not isinstance(result, dict) or not isinstance(result.get("list"), list) or not isinstance(server_ms, int):
+    if not isinstance(result, dict) or not isinstance(result.get("list"), list) or type(server_ms) is not int:
         raise BadAnswer("the answer holds no list of candles, or no time")
+    if not 10**12 < server_ms < 2**53:
+        raise BadAnswer(f"the answer says that it is {server_ms} ms after 1970")
     echo = (result.get("symbol", symbol), result.get("category", category))
     if echo != (symbol, category):
         raise BadAnswer(f"asked for {symbol}, {category}; the answer is for {echo[0]}, {echo[1]}")
-    table = rows_to_table([parse_row(row, category) for row in result["list"]])
+    rows = [parse_row(row, category) for row in result["list"]]
+    # An impossible candle is as good as none: it is asked for again, and then reported missing.
+    table = rows_to_table([row for row in rows if is_possible(row)])
     starts = table[0].astype(np.int64)
     if (starts != table[0]).any():
         raise BadAnswer("a candle's start is not a whole number of milliseconds")

@@ -13,11 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from fastkd.market.csv_file import read_columns, write_columns
 from fastkd.market.errors import CandleError
 from fastkd.market.frames import frame_columns, make_frame
+from fastkd.market.grid import Grid
 from fastkd.market.parquet_file import read_parquet_columns, write_parquet_columns
 from fastkd.market.report import CandleReport, check_candles
-from fastkd.market.times import interval_name, interval_to_ms, normalize_interval, utc_text
+from fastkd.market.times import MONTH, interval_name, interval_to_ms, normalize_interval, utc_text
 
 __all__ = ["Candle", "Candles"]
+
+
+LATEST_MS = 2**53  # what float64, pandas and JSON hold exactly
 
 
 class Candle(NamedTuple):
@@ -113,6 +117,14 @@ class Candles:
         if self.interval is None:
             raise CandleError(f"the interval of {len(self)} candle(s) cannot be inferred; pass interval=, such as '5m'")
         return interval_to_ms(self.interval)
+
+    @property
+    def close_ms(self) -> NDArray[np.int64]:
+        """When each candle closes: the open time of the one after it, UTC milliseconds."""
+        if self.interval == MONTH:
+            grid = Grid(MONTH)
+            return np.array([grid.start_ms(grid.number(int(start)) + 1) for start in self.start_ms], np.int64)
+        return self.start_ms + self.interval_ms
 
     @classmethod
     def read_csv(
@@ -261,6 +273,9 @@ def _column(name: str, values: ArrayLike) -> NDArray[Any]:
     if array.dtype.kind == "f" and array.size and not np.all(np.isfinite(array) & (array == np.floor(array))):
         row = int(np.argmin(np.isfinite(array) & (array == np.floor(array))))
         raise CandleError(f"row {row}: start_ms must be a whole number of milliseconds; got {array[row]}")
+    if array.size and not (array.min() >= -LATEST_MS and array.max() <= LATEST_MS):
+        row = int(np.argmax((array < -LATEST_MS) | (array > LATEST_MS)))
+        raise CandleError(f"row {row}: start_ms must be UTC milliseconds, within 2^53 of 1970; got {array[row]}")
     return np.array(array, dtype=np.int64)
 
 

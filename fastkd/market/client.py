@@ -19,7 +19,7 @@ from fastkd.market.instruments import Instrument, parse_instruments
 from fastkd.market.paging import Page, Series, join_gaps, join_pages, page_through
 from fastkd.market.rate_limit import RequestGate
 from fastkd.market.retry import BadAnswer, Retry, read_answer
-from fastkd.market.times import time_to_ms, utc_text
+from fastkd.market.times import range_to_ms, utc_text
 
 __all__ = ["BybitClient", "fetch_bybit_klines"]
 
@@ -152,10 +152,9 @@ class BybitClient:
         """The candles of `klines` in pages, in order, as they come; holes are listed in the pages, not warned about."""
         series = Series(check_symbol(symbol, check_category(category)), category, Grid(interval))
         bybit_interval(interval)
-        start_ms = time_to_ms(start, "start")
-        end_ms = None if end is None else time_to_ms(end, "end")
-        if end_ms is not None and end_ms < start_ms:
-            raise ValueError(f"start must not be later than end; got {utc_text(start_ms)} and {utc_text(end_ms)} UTC")
+        start_ms, end_ms = range_to_ms(start, end)
+        if start_ms is None:
+            raise TypeError("start must be whole milliseconds, a datetime or an ISO 8601 string; got None")
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
             raise ValueError(f"limit must be a whole number of candles from 1 to 1000; got {limit!r}")
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:

@@ -70,16 +70,38 @@ def page_through(
     if last < first:
         return
     listed = False  # whether an earlier candle is known: before the first one, missing candles need not exist
+    empty: list[tuple[int, int]] = []  # windows before the first candle
+    latest_ms = 0  # of all answers so far: an older clock must not hide candles that have closed
     windows = [(first, min(first + limit - 1, last))]  # this answer tells the server's time, so how far there is to go
     while windows:
-        for page in _read_windows(client, series, windows, limit, workers):
+        for page in _read_windows(client, series, windows, limit, workers, latest_ms):
+            latest_ms = max(latest_ms, page.server_ms)
+            if not listed and page.table.shape[1] and int(page.table[0, 0]) == page.start_ms:
+                for again in _look_back(client, series, empty, limit, latest_ms):
+                    yield _with_gaps(again, grid, listed)
+                    listed = True
             yield _with_gaps(page, grid, listed)
             listed |= page.table.shape[1] > 0
+            empty.append((grid.number(page.start_ms), grid.number(page.end_ms)))
         first = grid.number(page.end_ms) + 1
-        until = min(last, grid.last_closed(page.server_ms))
+        until = min(last, grid.last_closed(latest_ms))
         if not listed and until - first > LONG_WAY * limit:
             first = _listing(client, series, first, until)
         windows = [(a, min(a + limit - 1, until)) for a in range(first, until + 1, limit)]
+
+
+def _look_back(
+    client: BybitClient, series: Series, empty: list[tuple[int, int]], limit: int, latest_ms: int
+) -> list[Page]:
+    """Pages with candles among those that were empty, read once more: history that begins with a window is suspect."""
+    found: list[Page] = []
+    while empty:
+        page = _read_window(client, series, *empty.pop(), limit, latest_ms)
+        if page.table.shape[1]:
+            found.append(page)
+        if not page.table.shape[1] or int(page.table[0, 0]) != page.start_ms:
+            break
+    return found[::-1]
 
 
 def join_pages(pages: list[Page], symbol: str, interval: str | int) -> Candles:
@@ -100,17 +122,17 @@ def join_gaps(pages: list[Page], grid: Grid) -> list[Gap]:
 
 
 def _read_windows(
-    client: BybitClient, series: Series, windows: list[tuple[int, int]], limit: int, workers: int
+    client: BybitClient, series: Series, windows: list[tuple[int, int]], limit: int, workers: int, latest_ms: int
 ) -> Iterator[Page]:
     if workers == 1 or len(windows) == 1:
         for window in windows:
-            yield _read_window(client, series, *window, limit)
+            yield _read_window(client, series, *window, limit, latest_ms)
         return
     pending: deque[Future[Page]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for window in windows:
-                pending.append(pool.submit(_read_window, client, series, *window, limit))
+                pending.append(pool.submit(_read_window, client, series, *window, limit, latest_ms))
                 if len(pending) > workers:  # a slow reader of the pages must not fill the memory
                     yield pending.popleft().result()
             while pending:
@@ -120,10 +142,13 @@ def _read_windows(
                 future.cancel()
 
 
-def _read_window(client: BybitClient, series: Series, first: int, last: int, limit: int) -> Page:
+def _read_window(
+    client: BybitClient, series: Series, first: int, last: int, limit: int, latest_ms: int = 0
+) -> Page:
     """One window; what is missing in it, or has only just closed, is asked for again."""
     grid = series.grid
     table, server_ms = client.kline_window(series, grid.start_ms(first), grid.start_ms(last), limit)
+    server_ms = max(server_ms, latest_ms)
     closed = min(last, grid.last_closed(server_ms))
     table = _inside(table, grid, first, closed)
     age_ms = server_ms - grid.start_ms(closed + 1)
@@ -154,6 +179,9 @@ def _listing(client: BybitClient, series: Series, first: int, last: int) -> int:
     day, last_day = (days.grid.number(series.grid.start_ms(number)) for number in (first, last))
     for a in range(day, last_day + 1, MOST):
         table = _read_window(client, days, a, min(a + MOST - 1, last_day), MOST).table
+        if table.shape[1] and days.grid.number(int(table[0, 0])) == a > day:  # were the days before it missed?
+            before = _read_window(client, days, max(day, a - MOST), a - 1, MOST).table
+            table = before if before.shape[1] else table
         if table.shape[1]:
             return max(first, series.grid.number(int(table[0, 0])))
     return first

@@ -93,7 +93,7 @@ def read_answer(status: int, headers: Mapping[str, str], text: str, symbol: str 
         raise BybitError(f"Bybit answered HTTP {status}: {text[:200]!r}; is base_url right?", status)
     try:
         answer = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadAnswer(f"the answer is not JSON ({error}): {text[:80]!r}") from None
     if not isinstance(answer, dict) or not isinstance(answer.get("retCode"), int):
         raise BadAnswer(f"the answer has no retCode: {text[:80]!r}")

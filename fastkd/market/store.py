@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from fastkd.market.bybit_messages import Table, merge_tables
+from fastkd.market.bybit_messages import Table, check_category, merge_tables
 from fastkd.market.candles import Candle, Candles
 from fastkd.market.errors import CandleError
 from fastkd.market.grid import Grid, missing_runs
 from fastkd.market.report import Gap
 from fastkd.market.store_download import Download, Progress, fill
 from fastkd.market.store_file import BLOCK, BYTES, connect, from_blob, to_blob
-from fastkd.market.times import time_to_ms
+from fastkd.market.times import range_to_ms
 
 if TYPE_CHECKING:
     from fastkd.market.client import BybitClient, Time
@@ -90,6 +91,7 @@ class CandleStore:
         CandleError
             `candles` have no symbol or interval, or hold impossible, unsorted or duplicate rows; gaps are allowed.
         """
+        check_category(category)
         if not candles.symbol or candles.interval is None:
             raise CandleError(f"candles need a symbol and an interval to be stored; got {candles!r}")
         candles.require_clean()
@@ -107,9 +109,8 @@ class CandleStore:
     ) -> Candles:
         """Candles whose start lies in [start, end], ascending; without bounds all, and empty if there are none."""
         grid = Grid(interval)
-        where, values = "", [category, symbol, grid.interval]
-        low = None if start is None else time_to_ms(start, "start")
-        high = None if end is None else time_to_ms(end, "end")
+        where, values = "", [check_category(category), symbol, grid.interval]
+        low, high = range_to_ms(start, end)
         for bound, comparison in ((low, ">="), (high, "<=")):
             if bound is not None:
                 where += f" AND block {comparison} ?"
@@ -185,8 +186,8 @@ class CandleStore:
         The last stored candle is fetched again and overwritten, in case it was stored before its last trades. Holes
         are asked for again. The time before the symbol was listed is asked for once.
         """
-        low = None if start is None else time_to_ms(start, "start")
-        high = None if end is None else time_to_ms(end, "end")
+        check_category(category)
+        low, high = range_to_ms(start, end)
         return fill(self, client, symbol, interval, low, high, category, limit, workers, progress)
 
     def merge(self, category: str, symbol: str, interval: str, table: Table) -> None:
@@ -235,9 +236,15 @@ class CandleStore:
         if self._closed:
             raise ValueError(f"the store {self.path} is closed")
         if not hasattr(self._local, "connection"):
-            self._local.connection = connect(self.path)
-            self._connections.append(self._local.connection)
+            connection = self._local.connection = connect(self.path)
+            self._connections.append(connection)
+            weakref.finalize(threading.current_thread(), self._drop, connection)  # threads come and go
         return self._local.connection
+
+    def _drop(self, connection: sqlite3.Connection) -> None:
+        if connection in self._connections:
+            self._connections.remove(connection)
+            connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

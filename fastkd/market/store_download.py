@@ -76,7 +76,10 @@ def fill(
             if progress is not None:
                 until_ms = page.server_ms if high is None else min(page.server_ms, high)
                 progress(Progress(symbol, grid.interval, received, low, page.end_ms, until_ms))
-        if wanted.leading:
+        reached = wanted.last_ms is None or (
+            grid.number(wanted.last_ms) >= grid.number(int(stored[0])) - 1 if len(stored) else received > 0
+        )
+        if wanted.leading and reached:  # else there is time between the range and the first candle, not asked for yet
             store.note_asked_from(category, symbol, grid.interval, low)
     return Download(symbol, grid.interval, received, store.gaps(symbol, interval, low, high, category=category))
 

@@ -39,6 +39,8 @@ def to_blob(table: Table) -> bytes:
 
 
 def from_blob(blob: bytes) -> Table:
+    if len(blob) == 0 or len(blob) % 56:
+        raise CandleError(f"the store is damaged: a block has {len(blob)} bytes, no whole candles; fetch it again")
     return np.frombuffer(blob, dtype="<f8").reshape(7, -1)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastkd._check import as_positive
-from fastkd.market.bybit_messages import bybit_interval, check_category, check_symbol, parse_row
+from fastkd.market.bybit_messages import bybit_interval, check_category, check_symbol, is_possible, parse_row
 from fastkd.market.candles import Candle, Candles
 from fastkd.market.client import BybitClient
 from fastkd.market.errors import AccessDenied, BybitError, UnknownSymbol
@@ -27,6 +28,10 @@ LOG = logging.getLogger(__name__)
 SPOT_TOPICS = 10  # of one request
 MOST_CHARACTERS = 21_000  # of all topics of a connection
 SILENT_PINGS = 2  # pings without any answer after which a connection counts as dead
+SUBSCRIBE_SECONDS = 10.0  # until a subscription must be acknowledged
+SILENT_SECONDS = 180.0  # without any candle, open ones included, after which a connection counts as dead
+CLOCK_MS = 5000  # by which a candle may begin after the time of the message that tells of it
+NEEDS = "live candles need websockets: pip install 'fastkd[live]'"
 PATIENCE = Retry(attempts=20, base=2.0, cap=30.0)
 
 
@@ -120,10 +125,15 @@ class BybitStream:
         self._connection: Any = None
         self._closed = False
         self._failures = 0
+        step_ms = self.grid.start_ms(1) - self.grid.start_ms(0)
+        self._push_seconds = max(SILENT_SECONDS, step_ms / 10_000)  # pushes come every 1 to 60 seconds
+        self._last_push = 0.0
 
     def __iter__(self) -> Iterator[LiveCandle]:
-        from websockets.exceptions import WebSocketException
-
+        try:
+            from websockets.exceptions import WebSocketException
+        except ImportError:
+            raise ImportError(NEEDS) from None
         if any(name not in self._last for name in self.symbols):
             closed = self.grid.last_closed(self._client.server_time())
             self._last = dict.fromkeys(self.symbols, closed) | self._last
@@ -162,7 +172,8 @@ class BybitStream:
             connection.send(json.dumps({"req_id": f"subscribe-{number}", "op": "subscribe", "args": topics}))
         pushes: list[dict[str, Any]] = []
         acknowledged = 0
-        for message in self._messages(connection):
+        deadline = self._client.gate.clock() + SUBSCRIBE_SECONDS
+        for message in self._messages(connection, deadline):
             if message.get("op") == "subscribe":
                 if not message.get("success"):
                     raise UnknownSymbol(f"Bybit refuses to stream {self.category} candles: {message.get('ret_msg')}")
@@ -173,45 +184,58 @@ class BybitStream:
                 pushes.append(message)
         return pushes
 
-    def _messages(self, connection: Any) -> Iterator[dict[str, Any]]:
-        """Messages as they come, with a ping every 20 seconds."""
+    def _messages(self, connection: Any, deadline: float = math.inf) -> Iterator[dict[str, Any]]:
+        """Messages as they come, with a ping every 20 seconds; TimeoutError at the deadline, or if no candle comes."""
         clock = self._client.gate.clock
+        self._last_push = clock()
         next_ping, unanswered = clock() + self._ping_seconds, 0
         while True:
+            if clock() >= deadline:
+                raise TimeoutError("the subscription was not acknowledged")
+            if clock() >= self._last_push + self._push_seconds:
+                raise TimeoutError("answers to pings come, candles do not")
             if clock() >= next_ping:
                 if unanswered >= SILENT_PINGS:
                     raise TimeoutError(f"no message for {unanswered + 1} pings")
                 connection.send(json.dumps({"req_id": "ping", "op": "ping"}))
                 next_ping, unanswered = clock() + self._ping_seconds, unanswered + 1
             try:
-                text = connection.recv(timeout=max(0.0, next_ping - clock()))
+                text = connection.recv(timeout=max(0.0, min(next_ping, deadline) - clock()))
             except TimeoutError:
                 continue
             unanswered = 0
             try:
                 message = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise BadAnswer(f"a message is not JSON: {text[:80]!r}") from None
             if isinstance(message, dict):
                 yield message
 
     def _handle(self, message: dict[str, Any]) -> Iterator[LiveCandle]:
         """The candles of a push that have closed, each after those missing before it."""
-        kind, _, rest = str(message.get("topic", "")).partition(".")
-        name = rest.partition(".")[2]  # the candle itself does not say whose it is
-        if kind != "kline" or name not in self._last:
+        topic, pushed = message.get("topic"), message.get("data")
+        if topic not in self._topics:
             return
-        self._failures = 0
+        if not isinstance(pushed, list) or not all(isinstance(data, dict) for data in pushed):
+            raise BadAnswer(f"a push of {topic} holds no candles: {pushed!r:.80}")
+        name = topic.rpartition(".")[2]  # the candle itself does not say whose it is
         columns = ("start", "open", "high", "low", "close", "volume", "turnover")
-        for data in message.get("data", ()):
+        for data in pushed:
+            values = parse_row([data.get(column) for column in columns], self.category)
+            start = int(values[0])
+            number = self.grid.number(start)
+            self._last_push = self._client.gate.clock()
+            self._failures = 0
             if data.get("confirm") is not True:
                 continue
-            values = parse_row([data.get(column) for column in columns], self.category)
-            number = self.grid.number(int(values[0]))
+            sent_ms = message.get("ts")
+            early = type(sent_ms) is int and start > sent_ms + CLOCK_MS
+            if not is_possible(values) or start != self.grid.start_ms(number) or early:
+                raise BadAnswer(f"a push of {topic} holds an impossible candle: {data!r:.160}")
             if number > self._last[name] + 1:
                 yield from self._fill(name, self.grid.start_ms(number - 1))
             if number > self._last[name]:
-                yield self._hand_out(name, Candle(int(values[0]), *values[1:]))
+                yield self._hand_out(name, Candle(start, *values[1:]))
 
     def _fill(self, name: str, end_ms: int | None) -> Iterator[LiveCandle]:
         """Closed candles after the last one handed out, over HTTP."""
@@ -242,7 +266,7 @@ def _connect(url: str) -> Any:
         from websockets.exceptions import InvalidStatus
         from websockets.sync.client import connect
     except ImportError:
-        raise ImportError("live candles need websockets: pip install 'fastkd[live]'") from None
+        raise ImportError(NEEDS) from None
     try:
         return connect(url, open_timeout=10, close_timeout=1, ping_interval=None)  # the exchange wants its own pings
     except InvalidStatus as error:

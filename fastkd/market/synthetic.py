@@ -113,6 +113,8 @@ def synthetic_market(
         raise ValueError(f"n must be a whole number of candles, at least 1; got {n!r}")
     if not (math.isfinite(threshold) and threshold >= 0):
         raise ValueError(f"threshold must be a finite fraction of the price, >= 0; got {threshold!r}")
+    if not (math.isfinite(price) and price > 0):
+        raise ValueError(f"price must be finite and > 0; got {price!r}")
     n = int(n)
     rng = np.random.default_rng(random_state)
     wild = _regimes(rng.random(n))

@@ -84,12 +84,16 @@ def time_to_ms(time: Any, name: str = "time") -> int:
     >>> time_to_ms("2024-01-01"), time_to_ms("2024-01-01T00:05:00Z"), time_to_ms(1_704_067_200_000)
     (1704067200000, 1704067500000, 1704067200000)
     """
+    if isinstance(time, str) and len(time.strip()) == 13 and time.strip().isdigit():
+        time = int(time)  # as a command line passes it
     if isinstance(time, str):
         try:
             time = datetime.fromisoformat(time.strip())
         except ValueError:
             hint = "; a number is passed as int" if time.strip().isdigit() else ""
             raise ValueError(f"{name} must be an ISO 8601 time such as '2024-01-01'; got {time!r}{hint}") from None
+    if str(time) == "NaT":
+        raise ValueError(f"{name} must be a time; got {time!r}")
     if hasattr(time, "dtype") and time.dtype.kind == "M":
         milliseconds = int(time.astype("datetime64[ms]").astype("int64"))
     elif isinstance(time, date):
@@ -103,7 +107,18 @@ def time_to_ms(time: Any, name: str = "time") -> int:
     if milliseconds <= 10**12:
         hint = f"; as seconds it would be {milliseconds * 1000}" if milliseconds > 10**9 else ""
         raise ValueError(f"{name} must be UTC milliseconds after 2001-09-09; got {milliseconds}{hint}")
+    if milliseconds > 2**53:
+        raise ValueError(f"{name} must be UTC milliseconds below 2^53; got {milliseconds}")
     return milliseconds
+
+
+def range_to_ms(start: Any, end: Any) -> tuple[int | None, int | None]:
+    """Both ends of a range as UTC milliseconds, None where there is none; a ValueError if the start is the later."""
+    low = None if start is None else time_to_ms(start, "start")
+    high = None if end is None else time_to_ms(end, "end")
+    if low is not None and high is not None and high < low:
+        raise ValueError(f"start must not be later than end; got {utc_text(low)} and {utc_text(high)} UTC")
+    return low, high
 
 
 def utc_text(milliseconds: int) -> str:

@@ -73,7 +73,7 @@ def check_names(names: np.ndarray | None, fitted: np.ndarray | None) -> None:
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
-    """Weights as float64 (n,), not negative, not all zero; None stays None."""
+    """Weights as float64 (n,), not negative, scaled to a maximum of 1; None stays None."""
     if sample_weight is None:
         return None
     weights = as_real_array(sample_weight, "sample_weight").astype(np.float64)
@@ -81,7 +81,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight must have shape ({n_rows},), one weight a row; got {weights.shape}")
     if not np.isfinite(weights).all() or (weights < 0.0).any() or not weights.any():
         raise ValueError("sample_weight must be finite, not negative and not all zero")
-    return weights
+    return weights / weights.max()
 
 
 def check_labels(y: Any, n_rows: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastkd._core._native import Targets
 from fastkd.losses import distillation_loss, log_softmax
+from fastkd.models._inputs import UNLABELLED, check_labels, check_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,3 +98,16 @@ def r2_score(values: np.ndarray, predicted: np.ndarray, weights: np.ndarray | No
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.where(sst > 0.0, 1.0 - sse / sst, np.where(sse > 0.0, 0.0, 1.0))
     return float(scores.mean())
+
+
+def labelled_accuracy(predicted: np.ndarray, y: Any, classes: np.ndarray, sample_weight: Any) -> float:
+    """Share of hits over the rows that have a label."""
+    values = check_labels(y, len(predicted))
+    weights = check_weights(sample_weight, len(predicted))
+    hits = predicted == values
+    if values.dtype.kind in "if" and UNLABELLED not in classes:
+        labelled = values != UNLABELLED
+        hits, weights = hits[labelled], None if weights is None else weights[labelled]
+    if not len(hits):
+        raise ValueError("y has no labelled row to score")
+    return float(np.average(hits, weights=weights))

@@ -73,9 +73,10 @@ def one_epoch(plan: Plan, run: Run) -> float:
     rate = model.learning_rate * learning_rate_factor(model.lr_schedule, run.n_iter, model.epochs)
     targets = plan.targets(run.n_iter)
     order = run.rng.permutation(len(plan.X)).astype(np.int64, copy=False)
+    batch_size = min(int(model.batch_size), len(plan.X))
     before = run.parameters.copy()
     loss = plan.loss_unit * plan.kernel.epoch(
-        run.parameters, run.optimizer, plan.X, targets, order, int(model.batch_size), rate, float(model.l2)
+        run.parameters, run.optimizer, plan.X, targets, order, batch_size, rate, float(model.l2)
     )
     if not (math.isfinite(loss) and np.isfinite(run.parameters).all()):
         run.parameters[...] = before

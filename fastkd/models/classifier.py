@@ -4,9 +4,9 @@ import numpy as np
 
 from fastkd.losses import softmax
 from fastkd.models._hyperparameters import checked_temperature, real
-from fastkd.models._inputs import UNLABELLED, check_labels, check_weights, feature_names, pair
+from fastkd.models._inputs import feature_names, pair
 from fastkd.models._network import MLP, HeldOut
-from fastkd.models._signal import Signal, classification_scores
+from fastkd.models._signal import Signal, classification_scores, labelled_accuracy
 from fastkd.models._teaching import read_labelled, read_signal
 
 
@@ -262,16 +262,7 @@ class MLPClassifier(MLP):
 
     def score(self, X, y, sample_weight=None) -> float:
         """Accuracy over the labelled rows."""
-        predicted = self.predict(X)
-        values = check_labels(y, len(predicted))
-        weights = check_weights(sample_weight, len(predicted))
-        hits = predicted == values
-        if values.dtype.kind in "if" and UNLABELLED not in self.classes_:
-            labelled = values != UNLABELLED
-            hits, weights = hits[labelled], None if weights is None else weights[labelled]
-        if not len(hits):
-            raise ValueError("y has no labelled row to score")
-        return float(np.average(hits, weights=weights))
+        return labelled_accuracy(self.predict(X), y, self.classes_, sample_weight)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

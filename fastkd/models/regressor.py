@@ -132,9 +132,12 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
         rows, signal, held_out = self._hold_out(rows, signal, held_out)
         assert signal.values is not None
         n_outputs = signal.values.shape[1]
-        center = np.average(signal.values, axis=0, weights=signal.weights)
-        spread = np.average(((signal.values - center) ** 2).mean(axis=1), weights=signal.weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            center = np.average(signal.values, axis=0, weights=signal.weights)
+            spread = np.average(((signal.values - center) ** 2).mean(axis=1), weights=signal.weights)
         scale = float(np.sqrt(spread)) or 1.0
+        if not np.isfinite([*center, scale]).all():
+            raise ValueError(f"y reaches up to {np.abs(signal.values).max():g}, too large to average; rescale it")
         signal = replace(signal, values=(signal.values - center) / scale)
         if held_out is not None:
             values = held_out[1].values
@@ -143,8 +146,11 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
         unit = scale if self.loss == "quantile" else scale**2
         kernel, run = self._train(rows, signal, held_out, n_outputs, unit)
         last_layer = run.parameters[-(kernel.sizes[-2] + 1) * n_outputs :]
-        last_layer *= scale
-        last_layer[-n_outputs:] += center
+        with np.errstate(over="ignore", invalid="ignore"):
+            last_layer *= scale
+            last_layer[-n_outputs:] += center
+        if not np.isfinite(last_layer).all():
+            raise ValueError(f"y is too large for weights of {kernel.dtype}; rescale it, or use dtype='float64'")
         run.optimizer = new_optimizer(kernel, *run.settings)  # its moments were in other units
         self._single_output = single
         self._adopt(kernel, run, feature_names(X))

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastkd.reference import _activate, log_softmax, mlp_layers, softmax
+from fastkd.reference.losses import log_softmax, softmax
+from fastkd.reference.networks import _activate, mlp_layers
 
 
 def _second_derivative(name, z):

@@ -100,6 +100,51 @@ static void N(epoch_case)(const K *t, const fkd_mlp *net, int64_t n, int kind, i
   give_back();
 }
 
+/* a network with exits: one step of plain descent is w - rate * gradient; the loss falls; without weight on exits it is the plain network */
+static void N(exits_case)(const K *t, const fkd_mlp *net, int64_t n, int shallow_teaches, double feature_weight) {
+  const int L = net->layers;
+  const int64_t in = net->sizes[0], out = net->sizes[L], plain = N(n_parameters)(net);
+  fkd_exits e = {.shallow_teaches = shallow_teaches, .feature_weight = feature_weight};
+  int64_t d = plain;
+  for (int l = 1; l < L; ++l) e.weights[l - 1] = 0.5 + 0.25 * l;
+  for (int l = 1; l < L - 1; ++l) d += (net->sizes[l] + 1) * (out + (feature_weight > 0 ? net->sizes[L - 1] : 0));
+  real *w = N(bells)(d, 0.3), *X = N(bells)(n * in, 1), *g = take((size_t)d * sizeof(real), sizeof(real)), *m = take((size_t)d * sizeof(real), sizeof(real));
+  real *moved = take((size_t)d * sizeof(real), sizeof(real)), *v = take((size_t)d * sizeof(real), sizeof(real));
+  real *scratch = take((size_t)t->exits_scratch(net, &e, n) * sizeof(real), 64), *little = take((size_t)t->exits_scratch(net, &e, 5) * sizeof(real), 64);
+  TARGETS y = N(targets)(n, out, FKD_CLASSES);
+  y.teacher = NULL, y.how.teacher = FKD_NO_TEACHER;
+  const double loss = t->exits_gradient(net, &e, w, X, &y, n, 0.01, g, scratch);
+  CHECK(isfinite(loss) && loss > 0, "loss %g", loss);
+  const fkd_optimizer sgd = {.kind = FKD_SGD, .learning_rate = 0.125, .momentum = 0}, adam = {FKD_ADAM, 0.01, 0, 0.9, 0.999, 1e-8};
+  int64_t *order = take((size_t)n * sizeof(int64_t), sizeof(int64_t)), steps = 0;
+  for (int64_t r = 0; r < n; ++r) order[r] = r;
+  memcpy(moved, w, (size_t)d * sizeof(real));
+  memset(m, 0, (size_t)d * sizeof(real));
+  t->exits_epoch(net, &e, X, &y, order, n, n, 0.01, &sgd, moved, m, NULL, &steps, scratch);
+  for (int64_t i = 0; i < d; ++i)
+    CHECK(fabs(moved[i] - (w[i] - 0.125 * g[i])) <= 4 * EPS * (1 + fabs(w[i]) + fabs(g[i])), "parameter %d is %g", (int)i, (double)moved[i]);
+  for (int l = 1; l < L - 1; ++l) e.weights[l - 1] = 0;
+  e.weights[L - 2] = 1;
+  if (!shallow_teaches && !(feature_weight > 0)) {
+    TARGETS hard = y;
+    hard.how.kd_weight = 0;
+    const double own = t->exits_gradient(net, &e, w, X, &y, n, 0, g, scratch), want = t->mlp_gradient(net, w, X, &hard, n, 0, moved, scratch);
+    CHECK(fabs(own - want) <= 50 * EPS * (1 + fabs(want)), "loss %.12g, not %.12g", own, want);
+    for (int64_t i = 0; i < d; ++i) CHECK(fabs(g[i] - (i < plain ? moved[i] : 0)) <= 100 * EPS, "gradient %d is %g", (int)i, (double)g[i]);
+  }
+  for (int l = 1; l < L; ++l) e.weights[l - 1] = 1;
+  double first = NAN, last = NAN;
+  memset(m, 0, (size_t)d * sizeof(real));
+  memset(v, 0, (size_t)d * sizeof(real));
+  for (int k = 0; k < 20; ++k) {
+    last = t->exits_epoch(net, &e, X, &y, order, n, 5, 0, &adam, w, m, v, &steps, little);
+    if (k == 0) first = last;
+  }
+  CHECK(n < 15 || last < first, "the loss went from %g to %g", first, last);
+  for (int64_t i = 0; i < d; ++i) CHECK(isfinite(w[i]), "parameter %d", (int)i);
+  give_back();
+}
+
 static void N(predict_case)(const K *t, const fkd_mlp *net, int64_t n) {
   const int64_t in = net->sizes[0], out = net->sizes[net->layers], d = N(n_parameters)(net);
   real *w = N(bells)(d, 0.5), *X = N(bells)(n * in, 1), *f = take((size_t)(n * out) * sizeof(real), sizeof(real));
@@ -180,6 +225,8 @@ static void N(networks)(const K *t) {
           for (int optimizer = 0; optimizer < 2; ++optimizer) N(epoch_case)(t, &nets[i], rows[j], kind, optimizer);
       }
       N(predict_case)(t, &nets[i], rows[j]);
+      if (nets[i].layers > 2 && nets[i].sizes[nets[i].layers] > 1 && rows[j] < 300)
+        for (int k = 0; k < 4; ++k) N(exits_case)(t, &nets[i], rows[j], k / 2, k % 2 ? 0.1 : 0);
       if (rows[j] < 300 || i < 2) N(rop_case)(t, &nets[i], rows[j]);
     }
 }

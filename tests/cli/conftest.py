@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from fastkd.cli.latency import Latency
-from fastkd.cli.result import Comparison, CurvePoint, DemoResult, Market, Settings, Trained
-from fastkd.evaluation import class_shares, evaluate
+from fastkd.cli.result import Comparison, CurvePoint, DemoResult, Federation, Market, Settings, Trained
+from fastkd.evaluation import class_shares, evaluate, evaluation_report
+
+
+def walk(y, skill):
+    """Forecasts as good as `skill`, in two folds and three regimes."""
+    proba = np.full((len(y), 3), 0.2) + skill * np.eye(3)[y]
+    options = {"folds": np.arange(len(y)) % 2, "regimes": np.arange(len(y)) % 3, "resamples": 50}
+    names = {"class_names": ("DOWN", "FLAT", "UP"), "regime_names": ("BULL", "BEAR", "SIDEWAYS")}
+    return evaluation_report(y, proba / proba.sum(axis=1, keepdims=True), **options, **names)
 
 
 def make_result(skill=2.0, source="synthetic market"):
@@ -47,6 +55,8 @@ def make_result(skill=2.0, source="synthetic market"):
         full=Comparison(model(hard, 2300, skill / 2, 323), model(distilled, 2300, skill * 0.9, 323)),
         few=Comparison(model(hard, 200, skill / 4, 323), model(distilled, 200, skill * 0.8, 323)),
         curve=(CurvePoint(50, (0.55, 0.5), (0.7, 0.72)), CurvePoint(1000, (0.7, 0.7), (0.71, 0.73))),
+        walk=walk(y, skill),
+        federation=Federation(10, 3, ("nobody", "sign flip"), ("mean", "krum"), np.array([[0.7, 0.66], [0.4, 0.65]])),
         latency=tuple(
             (Latency("fastkd", n, 500, 1.25, 2.5, 9.0), Latency("NumPy", n, 500, 10.0, 20.0, 50.0)) for n in (1, 32)
         ),

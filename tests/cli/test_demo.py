@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastkd.cli.demo import STEPS, fit_student, fit_teacher, prepare, run_demo
+from fastkd.cli.demo import STEPS, fit_student, fit_teacher, prepare, run_demo, synthetic
 from fastkd.cli.result import Settings
 from fastkd.market import Candles, synthetic_market
 
@@ -16,6 +16,8 @@ SMALL = Settings(
     teacher_epochs=4,
     student_epochs=4,
     draws=2,
+    folds=3,
+    federation_rounds=5,
     latency_calls=50,
 )
 
@@ -43,12 +45,17 @@ def test_result_hangs_together(result):
     assert [point.labels for point in result.curve] == [50, 200, 1000]  # 5000 are more than there are
     assert all(len(point.hard) == len(point.distilled) == 2 for point in result.curve)
     assert result.curve[1].hard[0] == result.few.hard.evaluation.accuracy
+    assert len(result.walk.folds) == 3
+    assert result.walk.overall.evaluation.n <= market.train_rows + market.test_rows
+    assert result.federation.accuracy.shape == (len(result.federation.attacks), len(result.federation.rules))
     assert [[one.rows for one in pair] for pair in result.latency] == [[1, 1], [32, 32]]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_lessons_of_the_synthetic_market(seed):
-    settings = Settings(rows=15_000, seed=seed, teacher_hidden=(128, 64), student_epochs=25, latency_calls=20)
+    settings = Settings(
+        rows=15_000, seed=seed, teacher_hidden=(128, 64), student_epochs=25, federation_rounds=60, latency_calls=20
+    )
     result = run_demo(settings=settings)
     teacher = result.teacher.evaluation
     assert teacher.beats_majority
@@ -59,6 +66,13 @@ def test_lessons_of_the_synthetic_market(seed):
     assert gains[0] > 0.05
     assert gains[0] > gains[-1]
     assert result.few.distilled.evaluation.log_loss < result.few.hard.evaluation.log_loss
+    assert result.walk.beats_majority
+    assert result.walk.has_skill
+    # Hostile desks ruin the mean and not the median.
+    found = result.federation
+    mean, median = (found.accuracy[:, found.rules.index(rule)] for rule in ("mean", "median"))
+    assert mean.min() < mean[0] - 0.1
+    assert median.min() > mean.min() + 0.1
 
 
 def test_same_seed_same_figures(result):
@@ -81,20 +95,22 @@ def test_test_part_touches_nothing_before_it():
     columns = [getattr(market, name).copy() for name in ("start_ms", "open", "high", "low", "close", "volume")]
     for column in columns[1:]:
         column[first_test_candle:] *= 1.5  # another future, still possible candles
-    _, changed = prepare(Candles(*columns), SMALL)
+    changed_market = Candles(*columns)
+    vars(changed_market)["bayes_proba"] = market.bayes_proba  # for the same features
+    _, changed = prepare(changed_market, SMALL)
     assert np.array_equal(data.X_train, changed.X_train)
     assert np.array_equal(data.y_train, changed.y_train)
     assert not np.array_equal(data.X_test, changed.X_test)
 
 
 def test_training_part_is_standardized():
-    _, data = prepare(None, SMALL)
+    _, data = prepare(synthetic(SMALL), SMALL)
     assert data.X_train.mean(axis=0) == pytest.approx(np.zeros(4), abs=1e-4)
     assert data.X_train.std(axis=0) == pytest.approx(np.ones(4), abs=1e-4)
 
 
 def test_labels_are_used_and_no_others():
-    _, data = prepare(None, SMALL)
+    _, data = prepare(synthetic(SMALL), SMALL)
     teacher, _ = fit_teacher(data, SMALL)
     chosen = np.random.default_rng((SMALL.seed, 0)).choice(len(data.y_train), 50, replace=False)
     other = replace(data, y_train=(data.y_train + 1) % 3)
@@ -124,5 +140,6 @@ def test_real_candles(data_dir):
     candles = Candles.read_csv(data_dir / "bybit_linear_BTCUSDT_1h.csv.gz", symbol="BTCUSDT")[-3000:]
     result = run_demo(candles, settings=SMALL)
     assert result.market.bayes_accuracy is None
+    assert result.market.features > 4
     assert result.teacher.evaluation.shares.sum() == pytest.approx(1.0)
     assert np.isfinite(result.full.distilled.evaluation.log_loss)

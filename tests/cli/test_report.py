@@ -71,7 +71,7 @@ def test_every_figure_is_there(text, result):
 def test_page_works_on_a_phone_and_in_the_dark(text):
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 7
     assert "currentColor" in text
     assert "#0a0b0c" not in text
 

@@ -316,3 +316,62 @@ def test_out_that_overlaps_the_input_is_refused():
     memory = np.zeros(41)
     with pytest.raises(ValueError, match="overlaps"):
         losses.softmax(memory[:40].reshape(10, 4), out=memory[1:].reshape(10, 4))
+
+
+@pytest.mark.parametrize("temperature", [1e3, 1e5, 1e8])
+def test_gradient_keeps_its_digits_at_high_temperatures(each_isa, temperature):
+    """q_s - q_t is a difference of nearly equal numbers there: 1 / (C T) of what it is made of."""
+    rng = np.random.default_rng(0)
+    for classes in (3, 40):
+        student, teacher = (rng.normal(size=(50, classes)).astype(np.float32) for _ in range(2))
+        options = {"temperature": temperature, "return_grad": True}
+        _, grad = losses.distillation_loss(student, teacher, **options)
+        _, exact = losses.distillation_loss(student.astype(np.float64), teacher.astype(np.float64), **options)
+        assert np.abs(grad - exact).max() < 3e-6 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize(("dtype", "temperature"), [(np.float32, 1e-39), (np.float64, 1e-320)])
+def test_loss_stays_a_number_at_vanishing_temperatures(each_isa, dtype, temperature):
+    loss, grad = losses.distillation_loss(
+        np.array([[0, 5, 1]], dtype), np.array([[3, 0, 1]], dtype), [0], temperature=temperature, return_grad=True
+    )
+    hard, hard_grad = losses.distillation_loss(np.array([[0, 5, 1]], dtype), labels=[0], return_grad=True)
+    assert loss == pytest.approx(0.3 * hard)
+    np.testing.assert_allclose(grad, 0.3 * hard_grad, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-40, 1e38, 1e308])
+def test_only_ratios_of_weights_count(size):
+    student, labels = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32), [0, 1, 2, 1]
+    weights = np.array([1.0, 0.5, 0.25, 1.0])
+    expected = losses.distillation_loss(student, labels=labels, sample_weight=weights)
+    loss = losses.distillation_loss(student, labels=labels, sample_weight=weights * size)
+    assert loss == pytest.approx(expected, rel=1e-3)
+
+
+def test_rows_of_weight_zero_do_not_count_even_if_their_loss_is_infinite():
+    student = np.array([[1.0, -np.inf], [0.5, 0.0]])
+    expected = losses.distillation_loss(student[1:], labels=[0])
+    assert losses.distillation_loss(student, labels=[1, 0], sample_weight=[0.0, 2.0]) == pytest.approx(expected)
+
+
+def test_teacher_beyond_the_range_of_the_student():
+    student = np.array([[1.0, 2.0, 0.0]], np.float32)
+    loss = losses.distillation_loss(student, np.array([[1e300, 1e300 - 1e290, -1e300]]), temperature=1.0)
+    assert loss == pytest.approx(losses.distillation_loss(student, soft_labels=[[1.0, 0.0, 0.0]], temperature=1.0))
+
+
+@pytest.mark.parametrize("kd_weight", [0.0, 0.5])
+def test_the_bad_array_is_named(kd_weight):
+    good, bad = np.zeros((3, 2)), np.array([[0, 0], [0, 0], [np.nan, 0.0]])
+    with pytest.raises(ValueError, match="teacher_logits row 2"):
+        losses.distillation_loss(good, bad, [0, 1, 0], kd_weight=kd_weight)
+    with pytest.raises(ValueError, match="student_logits row 2"):
+        losses.distillation_loss(bad, good, [0, 1, 0], kd_weight=kd_weight)
+
+
+def test_labels_have_the_shape_of_the_rows():
+    logits = np.zeros((2, 3, 4))
+    assert losses.distillation_loss(logits, labels=np.zeros((2, 3), int)) == pytest.approx(np.log(4))
+    with pytest.raises(ValueError, match=r"labels must have shape \(2, 3\)"):
+        losses.distillation_loss(logits, labels=np.zeros((3, 2), int))

@@ -186,3 +186,12 @@ def test_bad_arguments_are_refused(options, says):
         ev.evaluation_report([0, 1, 1, 0], [[0.5, 0.5]] * 4, **options)
     with pytest.raises(ValueError, match="unknown class"):
         ev.evaluation_report([0, -1], [[0.5, 0.5]] * 2)
+
+
+def test_a_block_as_long_as_the_rows_does_not_shrink_the_interval_to_a_point():
+    rng = np.random.default_rng(0)
+    y, proba = rng.integers(0, 3, 45), rng.dirichlet(np.ones(3), 45)
+    report = ev.evaluation_report(y, proba, block=48)
+    low, high = report.overall.intervals["lead"]
+    assert high - low > 0.05
+    assert report.block == 45 // 4

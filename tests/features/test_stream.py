@@ -180,3 +180,25 @@ def test_recorded_candles_with_gaps_and_crashes(data_dir, name):
     X, _ = features.transform(candles)
     assert np.isfinite(X).all()
     assert streamed(features, candles).tobytes() == X.tobytes()
+
+
+def test_months_have_their_own_lengths():
+    starts = np.array(["2024-01-01", "2024-02-01", "2024-03-01"], "datetime64[ms]").astype(np.int64)
+    candles = Candles(starts, *[[1.0, 1.0, 1.0]] * 5, interval="1M")
+    _, known_at_ms = FeatureSet("ohlcv4").transform(candles)
+    assert known_at_ms.tolist() == [starts[2], starts[2] + 31 * 86_400_000]
+    stream = FeatureSet("ohlcv4").stream(interval="1M")
+    stream.push(candles[0])
+    assert stream.known_at_ms == starts[1]
+
+
+def test_a_start_beyond_all_calendars_changes_nothing():
+    stream = FeatureSet("ohlcv4").stream()
+    with pytest.raises(CandleError):
+        stream.push((2**63, 1.0, 1.0, 1.0, 1.0, 1.0))
+    assert stream.push((0, 1.0, 1.0, 1.0, 1.0, 1.0)) is None
+
+
+def test_the_same_symbol_twice_is_refused():
+    with pytest.raises(ValueError, match="differ"):
+        FeatureSet("rich", symbols=("A", "A"))

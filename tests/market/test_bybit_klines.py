@@ -18,9 +18,10 @@ from fastkd.market import (
     fetch_bybit_klines,
     interval_to_ms,
 )
-from fastkd.market.bybit_messages import INTERVALS
+from fastkd.market.bybit_messages import INTERVALS, parse_klines, parse_row
 from fastkd.market.emulator import BybitEmulator, Fault
 from fastkd.market.grid import Grid
+from fastkd.market.retry import BadAnswer
 
 START = 1_704_067_200_000  # 2024-01-01
 STEP = 300_000
@@ -272,3 +273,23 @@ def test_recorded_candles_come_back_bit_for_bit(data_dir, connect):
             table = np.concatenate([page.table for page in pages], axis=1)
         for row, name in zip(table, Candle._fields):
             assert row.tobytes() == getattr(recorded, name).astype(np.float64).tobytes(), (path.name, name)
+
+
+@pytest.mark.parametrize("time", [0, -5, True, 10**12, 2**60])
+def test_an_answer_without_a_sensible_clock_is_none(time):
+    answer = {"result": {"list": [], "symbol": "BTCUSDT", "category": "linear"}, "time": time}
+    with pytest.raises(BadAnswer):
+        parse_klines(answer, "BTCUSDT", "linear", Grid("5m"))
+
+
+def test_impossible_candles_are_as_good_as_none():
+    rows = [["1704067200000", "1", "2", "0.5", "1.5", "3", "4"], ["1704067500000", "1", "0.4", "0.5", "1.5", "3", "4"]]
+    answer = {"result": {"list": rows, "symbol": "BTCUSDT", "category": "linear"}, "time": 1_704_070_000_000}
+    table, _ = parse_klines(answer, "BTCUSDT", "linear", Grid("5m"))
+    assert table[0].tolist() == [1_704_067_200_000]
+
+
+@pytest.mark.parametrize("price", [True, "1_0", 1.5, None])
+def test_prices_are_decimal_strings(price):
+    with pytest.raises(BadAnswer):
+        parse_row(["1704067200000", price, "2", "0.5", "1.5", "3", "4"], "linear")

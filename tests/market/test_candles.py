@@ -148,3 +148,9 @@ def test_frame_faults_are_named():
 def test_a_mapping_is_a_frame():
     candles = make()
     assert Candles.from_frame({name: getattr(candles, name) for name in FIELDS}) == candles
+
+
+@pytest.mark.parametrize("start", [2**53 + 2, -(2**62), 1e300])
+def test_start_times_beyond_all_calendars(start):
+    with pytest.raises(CandleError, match="start_ms"):
+        Candles([0, start], *[[1.0, 1.0]] * 5)

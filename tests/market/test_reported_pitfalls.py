@@ -124,7 +124,7 @@ def test_7_seconds_are_refused_because_the_exchange_would_answer_an_empty_list(c
 
 
 def test_8_parallel_downloads_leave_no_holes(candles, connect):
-    faults = lambda request: Fault.MISSING_ROW if request.number % 3 == 0 else None  # noqa: E731
+    faults = {3: Fault.MISSING_ROW, 7: Fault.MISSING_ROW}
     with BybitEmulator(candles, faults=faults) as exchange:
         got = connect(exchange).klines("BTCUSDT", "5m", START, limit=200, workers=4)
     assert len(got) == (got.start_ms[-1] - got.start_ms[0]) // STEP + 1
@@ -183,3 +183,11 @@ def test_14_a_symbol_that_stopped_trading_ends_with_a_warning(candles, other_can
         pytest.warns(MissingCandlesWarning, match=r"1500 candle\(s\) in 1 place"),
     ):
         assert connect(exchange).klines("ETHUSDT", "5m", START) == other_candles
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_an_empty_first_window_at_the_start_of_history_is_read_again(candles, connect, workers):
+    faults = dict.fromkeys((1, 2, 3), Fault.EMPTY)
+    with BybitEmulator(candles, faults=faults) as exchange:
+        got = connect(exchange).klines("BTCUSDT", "5m", START, limit=500, workers=workers)
+    assert got == candles

@@ -283,3 +283,33 @@ def test_two_stores_of_one_file_take_turns(tmp_path, candles):
 
 def _columns(candles):
     return [getattr(candles, name) for name in Candle._fields]
+
+
+def test_a_range_that_ends_before_the_stored_candles_hides_nothing_between(store, candles, connect):
+    with BybitEmulator(candles) as exchange:
+        client = connect(exchange)
+        store.download(client, "BTCUSDT", "5m", START + 2000 * STEP)
+        early = START - 1500 * STEP
+        assert store.download(client, "BTCUSDT", "5m", early, START - 500 * STEP).received == 0
+        store.download(client, "BTCUSDT", "5m", early)
+        assert store.read("BTCUSDT", "5m") == candles
+
+
+def test_ranges_and_categories_are_checked(store, candles, connect):
+    store.write(candles)
+    with pytest.raises(ValueError, match="start must not be later than end"):
+        store.read("BTCUSDT", "5m", START + STEP, START)
+    with BybitEmulator(candles) as exchange, pytest.raises(ValueError, match="start must not be later than end"):
+        store.download(connect(exchange), "BTCUSDT", "5m", START + STEP, START)
+    with pytest.raises(ValueError, match="category"):
+        store.read("BTCUSDT", "5m", category="lineer")
+    with pytest.raises(ValueError, match="category"):
+        store.write(candles, category="foo")
+
+
+def test_a_damaged_block_is_told(store, candles):
+    store.write(candles)
+    with store._transaction() as database:
+        database.execute("UPDATE blocks SET data = substr(data, 1, 100)")
+    with pytest.raises(CandleError, match="damaged"):
+        store.read("BTCUSDT", "5m")

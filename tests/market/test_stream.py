@@ -10,6 +10,7 @@ import pytest
 
 from fastkd.market import AccessDenied, BybitError, BybitStream, Candles, CandleStore, Retry, UnknownSymbol
 from fastkd.market.emulator import BybitEmulator, Fault
+from fastkd.market.retry import BadAnswer
 
 websockets = pytest.importorskip("websockets")
 
@@ -231,3 +232,27 @@ def test_the_documented_push_is_understood(candles, connect):
         (live,) = stream._handle(push)
         assert live.candle == (1672324800000, 16649.5, 16677, 16608, 16677, 2.081, 34666.4005)
         assert list(stream._handle(push)) == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"data": None},
+        {"data": "abc"},
+        {"data": [1]},
+        {"data": [{"start": 10**400, "confirm": True}]},
+        {"data": [{"high": "1", "low": "9"}]},
+        {"data": [{"start": START + 1}]},
+        {"data": [{"start": START + 10**12}]},
+    ],
+)
+def test_a_push_that_cannot_be_true_is_not_handed_out(candles, connect, message):
+    good = {"start": START, "open": "1", "high": "2", "low": "0.5", "close": "1", "volume": "1", "turnover": "1"}
+    data = message["data"]
+    if isinstance(data, list) and isinstance(data[0], dict):
+        data = [good | {"confirm": True} | data[0]]
+    with BybitEmulator(candles) as exchange:
+        stream = BybitStream("BTCUSDT", "5m", client=connect(exchange), start=START)
+        with pytest.raises(BadAnswer):
+            list(stream._handle({"topic": "kline.5.BTCUSDT", "ts": START + STEP, "data": data}))
+        assert list(stream._handle({"topic": "kline.1.BTCUSDT", "ts": START + STEP, "data": [good]})) == []

@@ -111,3 +111,9 @@ def test_a_small_network_comes_near_the_best_forecast_and_a_linear_model_does_no
     gain = network.fit(Z, y[train]).score(Z_test, y[test]) - majority
     assert linear < 0.75 * best
     assert 0.93 * best < gain
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), float("inf")])
+def test_price_must_be_a_price(price):
+    with pytest.raises(ValueError, match="price"):
+        synthetic_market(10, price=price)

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastkd.market import interval_to_ms, normalize_interval
-from fastkd.market.times import interval_name, utc_text
+from fastkd.market.times import interval_name, time_to_ms, utc_text
 
 
 @given(st.integers(1, 10**12))
@@ -43,3 +44,11 @@ def test_utc_text_survives_nonsense():
     assert utc_text(0) == "1970-01-01 00:00"
     assert utc_text(1_000) == "1970-01-01 00:00:01"
     assert utc_text(2**62).endswith("ms")
+
+
+def test_thirteen_digits_are_milliseconds_and_no_time_is_none():
+    assert time_to_ms("1704067200000") == 1_704_067_200_000
+    with pytest.raises(ValueError, match="NaT"):
+        time_to_ms(np.datetime64("NaT"))
+    with pytest.raises(ValueError, match=r"2\^53"):
+        time_to_ms(10**30)

@@ -1,5 +1,7 @@
 """Predictor: the same answers as the model, for one row or many."""
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -101,3 +103,14 @@ def test_folding_that_overflows_is_refused():
     model.scaler = SimpleNamespace(mean_=np.full(5, 1e30), scale_=np.full(5, 1e-30))
     with pytest.raises(ValueError, match="overflow"):
         model.predictor()
+
+
+def test_copies_and_other_processes_get_the_same_predictor():
+    model = MLPClassifier((5,), random_state=0).initialize(3, 2)
+    predict = model.predictor(on_nan="raise")
+    row = np.array([0.3, -1.0, 2.0], np.float32)
+    for twin in (pickle.loads(pickle.dumps(predict)), copy.deepcopy(predict)):
+        assert np.array_equal(twin(row), predict(row))
+        assert np.array_equal(twin.classes_, [0, 1])
+        with pytest.raises(ValueError, match="NaN"):
+            twin(np.full(3, np.nan, np.float32))

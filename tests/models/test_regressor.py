@@ -124,3 +124,18 @@ def test_bad_eval_set():
     for bad in (5, (X, np.zeros((50, 2))), (np.zeros((50, 2)), y)):
         with pytest.raises(ValueError):
             model().fit(X, y, eval_set=bad)
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(1e300, "float64"), (1e60, "float32")])
+def test_targets_too_large_leave_no_infinite_weights(size, dtype):
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    model = MLPRegressor((3,), epochs=1, dtype=dtype, random_state=0)
+    with pytest.raises(ValueError, match="too large"):
+        model.fit(X, size * X[:, 0])
+    assert not hasattr(model, "n_features_in_")
+
+
+def test_batch_size_beyond_any_table():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    models = [MLPRegressor((3,), epochs=2, batch_size=size, random_state=0).fit(X, X[:, 0]) for size in (20, 2**70)]
+    assert np.array_equal(models[0].parameters, models[1].parameters)

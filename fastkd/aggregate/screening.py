@@ -1,0 +1,71 @@
+"""Which updates have the lowest Krum scores: float32 distances tell nearly all apart, float64 ones decide the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastkd._core import _native
+from fastkd.aggregate.running import sq_distances, sq_distances_and_largest
+from fastkd.aggregate.updates import SINGLE, Updates
+
+__all__ = ["krum_scores_of", "lowest_scores", "rough_distances"]
+
+SLACK = 1e-5  # relative error that a rough distance never has (csrc/distances.inc.h)
+TINY = 1e-42  # absolute error of a column where squares are subnormal
+ROUGH_UP_TO = 1e36  # nor does a sum of that size come near the end of float32
+
+
+def krum_scores_of(D: np.ndarray, neighbors: int) -> np.ndarray:
+    """Sum of each row's smallest distances to others; the 0 of a row to itself sorts first and adds nothing."""
+    with np.errstate(over="ignore"):
+        return np.sort(D, axis=1)[:, : neighbors + 1].sum(axis=1)
+
+
+def rough_distances(u: Updates, workers: int) -> np.ndarray | None:
+    """Distances within `SLACK`; None for float64, for updates so large that float32 overflows, and for NaN and inf."""
+    if u.dtype != SINGLE or u.n < 2:
+        return None
+    D, largest = sq_distances_and_largest(u, workers, rough=True)
+    return D if largest < ROUGH_UP_TO else None
+
+
+def lowest_scores(
+    u: Updates, D: np.ndarray | None, neighbors: int, m: int, workers: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(positions of the m updates with the lowest scores in float64, ascending; scores of all, rough where they do).
+
+    `D` are rough distances, None if there are none. Ties go to the lower position. A sum of the k smallest distances
+    grows with each of them, so errors of the distances within `SLACK` leave the score within it, too: only scores that
+    overlap at the border need exact ones.
+    """
+    if D is None:
+        scores = krum_scores_of(sq_distances(u, workers), neighbors)
+        return np.sort(np.argsort(scores, kind="stable")[:m]), scores
+    tiny = TINY * neighbors * sum(table.d for table in u.layers)
+    if m == 1 and u.n <= 64:  # a hundred numbers, told apart sooner than NumPy has begun
+        scores, best = _native.krum_choice(D, neighbors, SLACK, tiny)
+        if best >= 0:
+            return np.array([best]), scores
+    scores = krum_scores_of(D, neighbors)
+    error = SLACK * scores + tiny
+    low, high = scores - error, scores + error
+    if m == 1 and (low <= high[best := scores.argmin()]).sum() == 1:
+        return np.array([best]), scores
+    possible = low <= np.partition(high, m - 1)[m - 1]
+    if possible.sum() == m:
+        return np.flatnonzero(possible), scores
+    certain = high < np.partition(low, m)[m]
+    unclear = np.flatnonzero(possible & ~certain)
+    scores[unclear] = krum_scores_of(_exact_rows(u, unclear, workers), neighbors)
+    best = unclear[np.argsort(scores[unclear], kind="stable")[: m - int(certain.sum())]]
+    return np.sort(np.r_[np.flatnonzero(certain), best]), scores
+
+
+def _exact_rows(u: Updates, rows: np.ndarray, workers: int) -> np.ndarray:
+    """Distances in float64 of some updates to all."""
+    if 2 * len(rows) > u.n:
+        return sq_distances(u, workers)[rows]
+    first = np.r_[rows, np.setdiff1d(np.arange(u.n), rows)]
+    D = np.empty((len(rows), u.n))
+    D[:, first] = sq_distances(u.subset(first), workers, rows=len(rows))[: len(rows)]
+    return D

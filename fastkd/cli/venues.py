@@ -1,0 +1,288 @@
+"""Several markets as clients of a federation, walk-forward: local only, FedMD, FedAvg, and all rows in one place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastkd.evaluation import Evaluation, evaluate
+
+__all__ = ["Venue", "VenueResult", "VenueSettings", "read_venues", "run_venues"]
+
+CLASSES = np.arange(3)  # DOWN, FLAT, UP
+HIDDEN = ((32, 16), (64,), (24, 24), (48, 16), (16,), (40, 20))  # architectures in turn, where none are given
+LOCAL, FEDMD, FEDAVG, POOLED = "local only", "FedMD", "FedAvg", "pooled"
+
+
+@dataclass(frozen=True)
+class VenueSettings:
+    """What the user of `fastkd federate` may choose."""
+
+    features: str = "rich"
+    threshold: float = 0.0  # 0: half of the usual move, from past volatility
+    horizon: int = 1
+    folds: int = 3
+    public_share: float = 0.2
+    test_share: float = 0.3
+    public_rows: int = 1000
+    labels: int = 0  # of each client; 0 for all
+    rounds: int = 5
+    temperature: float = 3.0
+    kd_weight: float = 0.7
+    aggregator: str = "mean"
+    f: int = 0
+    space: str = "probability"
+    learning_rate: float = 0.001
+    epochs: int = 3
+    initial_epochs: int = 15
+    seed: int = 0
+    workers: int = 1
+    hidden: dict[str, Any] = field(default_factory=dict)
+    attacks: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Venue:
+    """Rows of one market: features of closed candles, direction of the move after them, and when they closed."""
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray
+    start_ms: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class VenueResult:
+    """Figures of every way of learning on the test rows of all folds.
+
+    Attributes
+    ----------
+    settings : VenueSettings
+    evaluations : dict
+        Way -> figures over the honest venues together.
+    by_venue : dict
+        Way -> venue -> figures.
+    rounds : list of list
+        Fold -> accuracy on the test rows after each round of FedMD, mean over the honest venues.
+    periods : list of tuple of int
+        Fold -> start of the public rows, start and end of the test rows (UTC, ms); private rows come before.
+    models : dict
+        Venue -> its student of the last fold, with its scaler.
+    bytes_up, bytes_down : int
+        Sent by FedMD in all folds.
+    """
+
+    settings: VenueSettings
+    evaluations: dict[str, Evaluation]
+    by_venue: dict[str, dict[str, Evaluation]]
+    rounds: list[list[float]]
+    periods: list[tuple[int, int, int]]
+    models: dict[str, Any]
+    bytes_up: int
+    bytes_down: int
+
+
+def read_venues(paths: Sequence[str | os.PathLike[str]], settings: VenueSettings) -> list[Venue]:
+    """A venue for each CSV file of candles, named after it."""
+    from fastkd.features import FeatureSet, direction_labels
+    from fastkd.market import Candles
+
+    venues = []
+    for path in paths:
+        name = Path(path).name.split(".")[0]
+        candles = Candles.read_csv(path, symbol=name, strict=True)
+        recipe = FeatureSet(settings.features)
+        X, _ = recipe.transform(candles)
+        threshold: Any = settings.threshold or "volatility"
+        y = direction_labels(candles, threshold, settings.horizon)[recipe.n_warmup :]
+        known = y >= 0
+        venues.append(Venue(name, X[known], y[known], candles.start_ms[recipe.n_warmup :][known]))
+    if len({venue.name for venue in venues}) < len(venues):
+        raise ValueError("two files have the same name; rename one, for clients are named after their files")
+    return venues
+
+
+def run_venues(
+    venues: Sequence[Venue],
+    settings: VenueSettings,
+    *,
+    ways: Sequence[str] = (LOCAL, FEDMD, FEDAVG, POOLED),
+    progress: Callable[[str, int, int], None] | None = None,
+) -> VenueResult:
+    """Walk forward over the common time of the venues.
+
+    In each fold private rows come first, then a public period, then test rows; `horizon` rows before each border are
+    left out, since their labels look beyond it. Features are scaled by the public rows, which everybody has.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two venues, no common time, too few rows, unknown attacks or venues in the settings.
+    """
+    _check(venues, settings)
+    said: dict[str, dict[str, list[np.ndarray]]] = {way: {v.name: [] for v in venues} for way in ways}
+    truth: dict[str, list[np.ndarray]] = {venue.name: [] for venue in venues}
+    curves, periods, models, sent = [], [], {}, np.zeros(2, np.int64)
+    folds = list(_folds(venues, settings))
+    for k, fold in enumerate(folds):
+        for name, (_, y) in fold.test.items():
+            truth[name].append(y)
+        for step, way in enumerate(ways):
+            if progress is not None:
+                progress(f"Fold {k + 1} of {len(folds)}: {way}", k * len(ways) + step, len(folds) * len(ways))
+            trained, result = _learn(way, fold, settings)
+            for name, (X, _) in fold.test.items():
+                said[way][name].append(trained[name].predict_proba(X))
+            if way == FEDMD:
+                curves.append([float(a) for a in result.series("accuracy")])
+                sent += (result.bytes_up, result.bytes_down)
+                models = trained
+                for model in models.values():
+                    model.scaler = fold.scaler
+        periods.append(fold.period)
+    honest = [v.name for v in venues if v.name not in settings.attacks]
+    by_venue = {
+        way: {
+            name: evaluate(np.concatenate(truth[name]), np.concatenate(tables), n_classes=len(CLASSES))
+            for name, tables in said[way].items()
+        }
+        for way in ways
+    }
+    everything = np.concatenate([y for name in honest for y in truth[name]])
+    overall = {
+        way: evaluate(everything, np.concatenate([p for name in honest for p in said[way][name]]), n_classes=3)
+        for way in ways
+    }
+    return VenueResult(settings, overall, by_venue, curves, periods, models, int(sent[0]), int(sent[1]))
+
+
+# -- inside -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    private: dict[str, tuple[np.ndarray, np.ndarray]]
+    public: np.ndarray
+    test: dict[str, tuple[np.ndarray, np.ndarray]]
+    scaler: Any
+    period: tuple[int, int, int]
+
+
+def _check(venues: Sequence[Venue], settings: VenueSettings) -> None:
+    import fastkd.federated as federated
+
+    names = [venue.name for venue in venues]
+    if len(names) < 2:
+        raise ValueError("a federation of venues needs at least two files of candles")
+    shares = settings.public_share, settings.test_share
+    if min(shares) <= 0 or sum(shares) >= 1:
+        raise ValueError("public_share and test_share must be above 0, and below 1 together")
+    for what, given in (("hidden", settings.hidden), ("attacks", settings.attacks)):
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            known = ", ".join(names)
+            raise ValueError(f"{what} names venues that do not exist: {', '.join(unknown)}; there are {known}")
+    for attack in settings.attacks.values():
+        if attack not in federated.__all__ or not _is_attack(getattr(federated, attack)):
+            raise ValueError(f"unknown attack {attack!r}; see fastkd.federated, such as LossMaximization or SignFlip")
+    if set(settings.attacks) == set(names):
+        raise ValueError("all venues are attackers; nobody is left to judge by")
+
+
+def _is_attack(found: Any) -> bool:
+    module = getattr(found, "__module__", "")
+    return module.endswith("attacks") and callable(found)
+
+
+def _folds(venues: Sequence[Venue], settings: VenueSettings) -> Any:
+    from fastkd.features import Standardizer
+
+    begin, end = max(v.start_ms[0] for v in venues), min(v.start_ms[-1] for v in venues)
+    if begin >= end:
+        raise ValueError("the files have no time in common")
+    span = end - begin
+    test_from = begin + (1.0 - settings.test_share) * span
+    edges = np.linspace(test_from, end + 1, settings.folds + 1)
+    rng = np.random.default_rng(settings.seed)
+    for first, last in pairwise(edges):
+        public_from = first - settings.public_share * span
+        parts = [{v.name: _between(v, low, high, settings.horizon) for v in venues}
+                 for low, high in ((begin, public_from), (public_from, first), (first, last))]  # fmt: skip
+        for what, part in zip(("private", "public", "test"), parts, strict=True):
+            few = [name for name, (_, y) in part.items() if len(y) < 30]
+            if few:
+                raise ValueError(f"fewer than 30 {what} rows of {', '.join(few)}; give longer files, or fewer folds")
+        rows = np.concatenate([X for X, _ in parts[1].values()])
+        scaler = Standardizer().fit(rows)
+        chosen = np.sort(rng.choice(len(rows), min(settings.public_rows, len(rows)), replace=False))
+        private, _, test = [{name: (_scaled(scaler, X), y) for name, (X, y) in part.items()} for part in parts]
+        if settings.labels:
+            private = {name: _few(X, y, settings.labels, rng) for name, (X, y) in private.items()}
+        period = (int(public_from), int(first), int(last))
+        yield _Fold(private, _scaled(scaler, rows[chosen]), test, scaler, period)
+
+
+def _between(venue: Venue, low: float, high: float, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.flatnonzero((venue.start_ms >= low) & (venue.start_ms < high))[: -horizon or None]
+    return venue.X[rows], venue.y[rows]
+
+
+def _scaled(scaler: Any, X: np.ndarray) -> np.ndarray:
+    return scaler.transform(X).astype(np.float32)
+
+
+def _few(X: np.ndarray, y: np.ndarray, labels: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.sort(rng.choice(len(y), min(labels, len(y)), replace=False))
+    return X[rows], y[rows]
+
+
+def _learn(way: str, fold: _Fold, settings: VenueSettings) -> tuple[dict[str, Any], Any]:
+    """The model of each venue, and the federation's result if there was one."""
+    import fastkd.federated as federated
+    from fastkd.federated import Client, FedMD, RobustFL
+
+    names = list(fold.private)
+    models = {name: _network(name, k, settings) for k, name in enumerate(names)}
+    attacks = {name: getattr(federated, attack)() for name, attack in settings.attacks.items()}
+    if way == POOLED:
+        honest = [pair for name, pair in fold.private.items() if name not in attacks]
+        X, y = (np.concatenate(parts) for parts in zip(*honest, strict=True))
+        for model in models.values():
+            model.fit(X, y, classes=CLASSES)
+        return models, None
+    clients = [Client(name, models[name], *fold.private[name]) for name in names]
+    if way == FEDAVG:  # who would lie about predictions turns its gradient round here
+        liars = [name for name, attack in attacks.items() if attack.__module__.endswith("prediction_attacks")]
+        attacks |= {name: federated.SignFlip() for name in liars}
+        shared = models[names[0]].initialize(fold.public.shape[1], len(CLASSES))
+        alike = [Client(c.name, None, c.X, c.y) for c in clients]
+        result = RobustFL(shared, alike, aggregator=settings.aggregator, f=settings.f, rounds=3 * settings.rounds,
+                          local_epochs=settings.epochs, batch_size=64, local_learning_rate=0.05, attacks=attacks,
+                          workers=settings.workers, random_state=settings.seed).run()  # fmt: skip
+        return dict.fromkeys(names, result.server_model), result
+    federation = FedMD(
+        clients, fold.public, rounds=settings.rounds, temperature=settings.temperature, kd_weight=settings.kd_weight,
+        aggregator=settings.aggregator if way == FEDMD else "mean", f=settings.f if way == FEDMD else 0,
+        space=settings.space, attacks=attacks if way == FEDMD else None, classes=CLASSES, eval_set=fold.test,
+        revisit_epochs=settings.epochs, digest_epochs=settings.epochs if way == FEDMD else 0,
+        initial_epochs=settings.initial_epochs, workers=settings.workers, random_state=settings.seed,
+    )  # fmt: skip
+    result = federation.run()
+    trained = {c.name: c.model for c in result.clients}
+    for name in attacks if way == FEDMD else ():
+        trained[name] = trained[name].fit(*fold.private[name], classes=CLASSES)  # what it has for itself
+    return trained, result
+
+
+def _network(name: str, k: int, settings: VenueSettings) -> Any:
+    from fastkd.models import MLPClassifier
+
+    hidden = tuple(settings.hidden.get(name, HIDDEN[k % len(HIDDEN)]))
+    epochs = settings.initial_epochs + settings.epochs * (settings.rounds - 1)
+    return MLPClassifier(hidden, learning_rate=settings.learning_rate, epochs=max(epochs, 1), random_state=k)

@@ -1,0 +1,144 @@
+/* aggregate.inc.h: laws of robust aggregation for one real type (BITS). `plain` is the scalar table. Rows are buffers of their own. */
+
+static real **N(rows)(int64_t n, int64_t d, double offset) {
+  real **rows = take((size_t)n * sizeof(real *), 8);
+  for (int64_t i = 0; i < n; ++i) {
+    rows[i] = N(bells)(d, 1);
+    for (int64_t c = 0; c < d; ++c) rows[i][c] = (real)(rows[i][c] + offset);
+  }
+  return rows;
+}
+
+static void N(finite_case)(const K *t, int64_t d) {
+  const real bad[] = {(real)NAN, (real)INFINITY, -(real)INFINITY};
+  real *x = N(bells)(d, 1);
+  x[0] = BITS == 32 ? (real)FLT_MAX : (real)DBL_MAX;
+  CHECK(t->finite(x, d) == 1, "the largest number is finite; d %d", (int)d);
+  for (int64_t c = 0; c < d; ++c)
+    for (int k = 0; k < 3; ++k) {
+      const real keep = x[c];
+      x[c] = bad[k];
+      CHECK(t->finite(x, d) == 0, "%g in place %d of %d was not seen", (double)bad[k], (int)c, (int)d);
+      x[c] = keep;
+    }
+  give_back();
+}
+
+static void N(distances_case)(const K *t, const K *plain, int64_t n, int64_t d, double offset) {
+  const size_t size = (size_t)(n * n) * sizeof(double);
+  real **table = N(rows)(n, d, offset);
+  const real *const *rows = (const real *const *)table;
+  double *exact = take(size, 8), *rough = take(size, 8), *other = take(size, 8);
+  if (n > 4) memcpy(table[3], table[1], (size_t)d * sizeof(real));
+  memset(exact, 0, size), memset(rough, 0, size), memset(other, 0, size);
+  t->sq_distances(rows, n, d, 0, 1, exact);
+  t->rough_distances(rows, n, d, 0, 1, rough);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      double want = 0;
+      for (int64_t c = 0; c < d; ++c) want += ((double)rows[i][c] - (double)rows[j][c]) * ((double)rows[i][c] - (double)rows[j][c]);
+      if (j <= i) want = 0; /* what is not above the diagonal is left alone */
+      CHECK(fabs(exact[i * n + j] - want) <= 4e-16 * (double)d * want, "%.17g, not %.17g; n %d d %d", exact[i * n + j], want, (int)n, (int)d);
+      CHECK(fabs(rough[i * n + j] - want) <= 1e-5 * want, "rough %.9g, not %.9g; n %d d %d", rough[i * n + j], want, (int)n, (int)d);
+    }
+  plain->sq_distances(rows, n, d, 0, 1, other);
+  CHECK(!memcmp(other, exact, size), "other bits than scalar; n %d d %d", (int)n, (int)d);
+  for (int64_t step = 2; step < 4; ++step)
+    for (int kind = 0; kind < 2; ++kind) { /* shared out among workers */
+      memset(other, 0, size);
+      for (int64_t first = 0; first < step; ++first) (kind ? t->rough_distances : t->sq_distances)(rows, n, d, first, step, other);
+      CHECK(!memcmp(other, kind ? rough : exact, size), "%d workers change bits; n %d d %d", (int)step, (int)n, (int)d);
+    }
+  table[0][d - 1] = (real)NAN; /* is seen in all distances to it, and in no other */
+  memset(rough, 0, size);
+  t->rough_distances(rows, n, d, 0, 1, rough);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = i + 1; j < n; ++j) CHECK(isnan(rough[i * n + j]) == (i == 0), "distance %d, %d is %g", (int)i, (int)j, rough[i * n + j]);
+  table[0][d - 1] = BITS == 32 ? (real)3e38 : (real)1e300;
+  memset(rough, 0, size);
+  t->rough_distances(rows, n, d, 0, 1, rough);
+  for (int64_t j = 1; j < n; ++j) CHECK(rough[j] == INFINITY, "squares beyond the largest number give %g", rough[j]);
+  give_back();
+}
+
+static int N(ascending)(const void *a, const void *b) {
+  const real x = *(const real *)a, y = *(const real *)b;
+  return (x > y) - (x < y);
+}
+
+static void N(order_case)(const K *t, const K *plain, int64_t n, int64_t d) {
+  real **table = N(rows)(n, d, 0), *out = take((size_t)d * sizeof(real), sizeof(real)), *other = take((size_t)d * sizeof(real), sizeof(real));
+  real *column = take((size_t)n * sizeof(real), sizeof(real)), *scratch = take((size_t)(64 * n) * sizeof(real), 64);
+  const real *const *rows = (const real *const *)table;
+  uint16_t *pairs = take((size_t)(n * n) * sizeof(uint16_t), 2);
+  int64_t n_pairs = 0;
+  for (int64_t a = n - 1; a > 0; --a) /* bubble sort */
+    for (int64_t b = 0; b < a; ++b) pairs[2 * n_pairs] = (uint16_t)b, pairs[2 * n_pairs++ + 1] = (uint16_t)(b + 1);
+  if (n > 1) table[1][0] = table[0][0];
+  for (int64_t lo = 0; lo <= (n - 1) / 2; lo += 1 + n / 5) {
+    const int64_t hi = n - lo, keep = n - lo;
+    for (int near = 0; near < 2; ++near) {
+      memset(out, 0xFF, (size_t)d * sizeof(real)), memset(other, 0xFF, (size_t)d * sizeof(real));
+      t->order(rows, n, 0, d, pairs, n_pairs, lo, hi, near ? keep : 0, out, scratch);
+      for (int64_t c = 0; c < d; ++c) {
+        double want = 0;
+        for (int64_t i = 0; i < n; ++i) column[i] = rows[i][c];
+        qsort(column, (size_t)n, sizeof(real), N(ascending));
+        if (near) {
+          const double middle = ((double)column[(n - 1) / 2] + (double)column[n / 2]) / 2;
+          int64_t a = 0, b = n; /* the farther end goes, the upper one of equals */
+          while (b - a > keep) {
+            if (middle - (double)column[a] > (double)column[b - 1] - middle) ++a;
+            else --b;
+          }
+          for (int64_t i = a; i < b; ++i) want += (double)column[i] / (double)keep;
+        } else
+          for (int64_t i = lo; i < hi; ++i) want += (double)column[i] / (double)(hi - lo);
+        CHECK(fabs(out[c] - want) <= EPS * fabs(want) + 1e-15, "%.17g, not %.17g; n %d column %d of %d, near %d", (double)out[c], want, (int)n, (int)c,
+              (int)d, near);
+      }
+      plain->order(rows, n, 0, d / 3, pairs, n_pairs, lo, hi, near ? keep : 0, other, scratch);
+      CHECK(d / 3 == d || isnan(other[d / 3]), "a column was written that was not asked for");
+      plain->order(rows, n, d / 3, d, pairs, n_pairs, lo, hi, near ? keep : 0, other, scratch);
+      CHECK(!memcmp(out, other, (size_t)d * sizeof(real)), "other bits than scalar in two parts; n %d d %d", (int)n, (int)d);
+    }
+  }
+  give_back();
+}
+
+static void N(combine_case)(const K *t, const K *plain, int64_t n, int64_t d) {
+  real **table = N(rows)(n, d, 0), *out = take((size_t)d * sizeof(real), sizeof(real)), *other = take((size_t)d * sizeof(real), sizeof(real));
+  const real *const *rows = (const real *const *)table;
+  double *w = take((size_t)n * 8, 8);
+  for (int64_t i = 0; i < n; ++i) w[i] = i % 3 ? bell() : 0;
+  t->combine(rows, n, w, 0, d, out);
+  for (int64_t c = 0; c < d; ++c) {
+    double want = 0;
+    for (int64_t i = 0; i < n; ++i) want += w[i] * (double)rows[i][c];
+    CHECK(out[c] == (real)want, "%.17g, not %.17g; n %d column %d of %d", (double)out[c], want, (int)n, (int)c, (int)d);
+  }
+  plain->combine(rows, n, w, 0, d / 3, other);
+  CHECK(d / 3 == d || isnan(other[d / 3]), "a column was written that was not asked for");
+  plain->combine(rows, n, w, d / 3, d, other);
+  CHECK(!memcmp(out, other, (size_t)d * sizeof(real)), "other bits than scalar in two parts; n %d d %d", (int)n, (int)d);
+  t->combine(rows, n, w, 0, d, table[n - 1]);
+  CHECK(!memcmp(out, table[n - 1], (size_t)d * sizeof(real)), "in place it differs; n %d d %d", (int)n, (int)d);
+  give_back();
+}
+
+static void N(aggregation)(const K *t, const K *plain) {
+  static const int64_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13}, lengths[] = {1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 129};
+  for (int j = 0; j < 11; ++j) {
+    N(finite_case)(t, lengths[j]);
+    for (int i = 0; i < 10; ++i) {
+      N(distances_case)(t, plain, counts[i], lengths[j], 0);
+      N(distances_case)(t, plain, counts[i], lengths[j], 1000);
+      N(order_case)(t, plain, counts[i], lengths[j]);
+      N(combine_case)(t, plain, counts[i], lengths[j]);
+    }
+  }
+  N(distances_case)(t, plain, 6, 2085, 30); /* several blocks of columns */
+  N(distances_case)(t, plain, 70, 20, 0);   /* and of rows */
+  N(order_case)(t, plain, 40, 70);
+  N(combine_case)(t, plain, 5, 2085);
+}

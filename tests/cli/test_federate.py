@@ -1,0 +1,158 @@
+"""The commands federate and distill, on synthetic markets: tables, files, TOML, errors."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fastkd
+from fastkd import cli
+from fastkd.cli.federate import figures, summary, verdict
+from fastkd.cli.venues import FEDAVG, FEDMD, LOCAL, POOLED, Venue, VenueSettings, run_venues
+from fastkd.features import FeatureSet
+from fastkd.market import Candle, Candles, synthetic_market
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three files of candles: the same market seen with other noise."""
+    path = tmp_path_factory.mktemp("candles")
+    for k, name in enumerate("abc"):
+        market = synthetic_market(2500, random_state=k)
+        candles = Candles(*(getattr(market, column) for column in Candle._fields))
+        candles.to_csv(path / f"{name}.csv.gz")
+    return path
+
+
+QUICK = ["--features", "ohlcv4", "--threshold", "0.001", "--folds", "1", "--rounds", "2", "--epochs", "1"]
+QUICK += ["--initial-epochs", "2", "--public-rows", "200"]
+
+
+def run(capsys, *arguments):
+    code = cli.main([str(a) for a in arguments])
+    return code, *capsys.readouterr()
+
+
+def test_federate_compares_writes_and_draws(folder, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    files = sorted(folder.glob("*.csv.gz"))
+    more = ["--models", tmp_path / "models", "--json", tmp_path / "f.json", "--plot", tmp_path / "f.png"]
+    code, out, _ = run(capsys, "federate", *files, *QUICK, *more)
+    assert code == 0
+    for way in (LOCAL, FEDMD, FEDAVG, POOLED):
+        assert way in out
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert found["bytes"] == [2 * 3 * 200 * 3 * 4, 1 * 3 * 200 * 3 * 4]
+    assert set(found["by_venue"][FEDMD]) == {"a", "b", "c"}
+    assert len(found["rounds"][0]) == 2
+    assert (tmp_path / "f.png").stat().st_size > 5000
+    model = fastkd.load(tmp_path / "models" / "b.safetensors")
+    X, _ = FeatureSet("ohlcv4").transform(Candles.read_csv(files[1]))
+    assert model.predict_proba(X[:5]).shape == (5, 3)
+
+
+def test_a_toml_file_holds_the_settings_and_flags_win(folder, tmp_path, capsys):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'files = ["{folder.as_posix()}/a.csv.gz", "{folder.as_posix()}/b.csv.gz", "{folder.as_posix()}/c.csv.gz"]\n'
+        'features = "ohlcv4"\nfolds = 1\nrounds = 9\nepochs = 1\ninitial_epochs = 2\ntemperature = 2\n'
+        'aggregator = "median"\n[attacks]\nc = "LossMaximization"\n[hidden]\na = [8]\n'
+    )
+    code, out, _ = run(capsys, "federate", "--config", config, "--rounds", 1, "--json", tmp_path / "f.json",
+                       "--models", tmp_path)  # fmt: skip
+    assert code == 0
+    assert "(hostile)" in out
+    settings = json.loads((tmp_path / "f.json").read_text())["settings"]
+    assert (settings["rounds"], settings["temperature"], settings["aggregator"]) == (1, 2.0, "median")
+    assert fastkd.load(tmp_path / "a.safetensors").n_parameters == 4 * 8 + 8 + 8 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("toml", "arguments", "words"),
+    [
+        ("rounds = ", [], "is not TOML"),
+        ("round = 3", [], "unknown round"),
+        ('labels = "many"', [], "labels must be int"),
+        ("", ["--attack", "a"], "VENUE=ATTACK"),
+        ("", ["--attack", "z=SignFlip"], "attacks names venues that do not exist: z"),
+        ("", ["--attack", "a=Client"], "unknown attack 'Client'"),
+        ("", ["--test-share", "0.9"], "below 1 together"),
+        ("", ["--folds", "200"], "fewer than 30 test rows"),
+        ("", ["--json", "/no/such/folder/f.json"], "does not exist"),
+    ],
+)
+def test_errors_are_one_line(folder, tmp_path, capsys, toml, arguments, words):
+    config = tmp_path / "run.toml"
+    config.write_text(toml)
+    files = sorted(folder.glob("*.gz"))
+    code, _, err = run(capsys, "federate", *files, *QUICK, "--config", config, *arguments, "--quiet")
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_one_file_is_no_federation(folder, capsys):
+    code, _, err = run(capsys, "federate", folder / "a.csv.gz", "--features", "ohlcv4", "--quiet")
+    assert code == 2
+    assert "at least two" in err
+
+
+def venues(shift=0):
+    """Two venues with one rule and little of it each; rows an hour apart."""
+    rng = np.random.default_rng(0)
+    made = []
+    for name in ("x", "y"):
+        X = rng.normal(size=(900, 4))
+        y = np.where(X[:, 0] + X[:, 1] > 0.5, 2, np.where(X[:, 0] + X[:, 1] < -0.5, 0, 1))
+        made.append(Venue(name, X, y, 3_600_000 * np.arange(shift, 900 + shift)))
+    return made
+
+
+def test_what_is_said_follows_from_the_figures():
+    settings = VenueSettings(labels=15, folds=2, rounds=6, learning_rate=0.01, initial_epochs=40)
+    result = run_venues(venues(), settings)
+    local, fed, pooled = (result.evaluations[way].accuracy for way in (LOCAL, FEDMD, POOLED))
+    assert fed > local
+    assert pooled > local
+    assert "FedMD" in verdict(result)
+    assert f"{100 * (fed - local):+.2f}" in summary(result)
+    assert figures(result)["evaluations"][FEDMD]["accuracy"] == fed
+    same = run_venues(venues(), settings, ways=(LOCAL,))
+    assert same.evaluations[LOCAL].log_loss == result.evaluations[LOCAL].log_loss
+
+
+def test_private_comes_before_public_before_test():
+    """What happens in the test period changes nothing before it: the students are the same."""
+    settings = VenueSettings(folds=1, rounds=1, epochs=1, initial_epochs=2)
+    plain = venues()
+    ((public_from, test_from, _),) = run_venues(plain, settings, ways=(FEDMD,)).periods
+    assert 0 < public_from < test_from
+    bent = [Venue(v.name, np.where(v.start_ms[:, None] >= test_from, 9.0, v.X), v.y, v.start_ms) for v in plain]
+    one, other = (run_venues(v, settings, ways=(FEDMD,)).models for v in (plain, bent))
+    for name in one:
+        np.testing.assert_array_equal(one[name].parameters, other[name].parameters)
+
+
+def test_distill_writes_a_student_that_takes_raw_features(folder, tmp_path, capsys):
+    small = ["--teacher-hidden", "24", "--teacher-epochs", 2, "--student-epochs", 2]
+    files = ["--output", tmp_path / "s.safetensors", "--save-teacher", tmp_path / "t.safetensors"]
+    code, out, _ = run(capsys, "distill", folder / "a.csv.gz", *files, *small)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:4]] == ["teacher", "labels", "distilled"]
+    X, _ = FeatureSet("ohlcv4").transform(Candles.read_csv(folder / "a.csv.gz"))
+    student = fastkd.load(tmp_path / "s.safetensors")
+    assert student.predict_proba(X[:7]).shape == (7, 3)
+    assert student.n_parameters == 4 * 16 + 16 + 16 * 12 + 12 + 12 * 3 + 3
+    again = ["--teacher", tmp_path / "t.safetensors", "--output", tmp_path / "s2.safetensors", "--student-hidden", ""]
+    code, out, _ = run(capsys, "distill", folder / "b.csv.gz", *again, "--student-epochs", 1)
+    assert code == 0
+    assert fastkd.load(tmp_path / "s2.safetensors").n_parameters == 4 * 3 + 3
+
+
+def test_distill_errors(folder, tmp_path, capsys):
+    code, _, err = run(capsys, "distill", folder / "a.csv.gz", "--output", "/no/such/place/s.safetensors")
+    assert code == 2
+    assert "does not exist" in err
+    with pytest.raises(SystemExit):
+        cli.main(["distill", "x.csv", "--output", "s", "--student-hidden", "8,x"])
+    assert "widths of hidden layers" in capsys.readouterr().err
