@@ -127,6 +127,9 @@ class CondensedStore:
             return None
         if (np.diff(time_ms) <= 0).any() or (len(self._time) and time_ms[0] <= self._time[-1]):
             raise ValueError("time_ms must rise, from one update to the next too: a candle is seen once")
+        if self.policy == "incremental" and not len(self._time) and self.versions() and time_ms[0] <= self.seen()[1]:
+            last = self.versions()[-1]
+            raise ValueError(f"version {last} has seen the candles up to {self.seen()[1]}; go on after them")
         alarm = False
         if self.detector is not None:
             alarm = bool(self.detector.detect(X[:, self.watch]))

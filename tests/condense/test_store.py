@@ -70,6 +70,9 @@ def test_incremental_versions_remember_what_they_no_longer_hold(tmp_path):
     feed(store, X, y)
     assert store.seen(3) == (0, 60_000 * 599)
     assert store.load(3).info["rows_seen"] == 600
+    again = CondensedStore(tmp_path, policy="incremental", every=200, method="centroids", per_class=1)
+    with pytest.raises(ValueError, match="has seen the candles up to"):
+        feed(again, X, y)
     means = np.array([X[y == c].mean(axis=0) for c in (0, 1)])
     np.testing.assert_allclose(store.load(3).X, means, atol=0.25)
 
