@@ -14,7 +14,7 @@
 #define FASTKD_H
 #include <stdint.h>
 
-#define FKD_ABI 5          /* changes whenever a struct below changes; compare with table->abi */
+#define FKD_ABI 7          /* changes whenever a struct below changes; compare with table->abi */
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
@@ -57,6 +57,15 @@ typedef struct {
   double feature_weight;
   double weights[FKD_MAX_LAYERS];
 } fkd_exits;
+
+/* k(x, y) of d features. depth 0: exp(-gamma |x - y|^2). depth L >= 1 (<= FKD_MAX_LAYERS): the neural tangent kernel of a network with L hidden
+ * layers of ReLUs (Jacot et al. 2018; Cho and Saul 2009), w, b = variances of weights and biases: s = theta = w <x, y> / d + b, q likewise
+ * of <x, x> and of <y, y>; then, L times, with c = s / sqrt(q_x q_y), k0 = (pi - arccos c) / 2 pi:
+ *   s = w sqrt(q_x q_y) (sqrt(1 - c^2) / 2 pi + k0 c) + b,  theta = s + w k0 theta,  q = w q / 2 + b. */
+typedef struct {
+  int depth;
+  double gamma, weight_variance, bias_variance;
+} fkd_kernel;
 
 #define FKD_DECLARE(real, suffix)                                                                                                       \
   /* What a network learns from, row-aligned with X: labels (n) and / or teacher (n, C) for FKD_CLASSES; values (n, outputs) for        \
@@ -125,6 +134,19 @@ typedef struct {
      * same of the whole vectors; FKD_MSE: |r - s|^2. scratch: rop_scratch(net, rows of the largest group). */                          \
     double (*gradient_match)(const fkd_mlp *net, const real *params, const real *reals, const real *X, const fkd_targets##suffix *t,    \
                              const int64_t *starts, int64_t groups, int distance, real *dX, real *dY, real *scratch);                   \
+    /* Feature matching (Zhao and Bilen 2023). Rows starts[g] .. starts[g + 1] - 1 of X and real_starts[g] .. of reals are group g. Returns\
+     * the sum over groups of |mean features of X's rows - of the real rows|^2, and its derivative dX. Features: activations of the last\
+     * hidden layer, of all of them (all), or the outputs where none is hidden. scratch: features_scratch(net). */                      \
+    int64_t (*features_scratch)(const fkd_mlp *net);                                                                                    \
+    double (*feature_match)(const fkd_mlp *net, const real *params, const real *reals, const int64_t *real_starts, const real *X,       \
+                            const int64_t *starts, int64_t groups, int all, real *dX, real *scratch);                                   \
+    /* Kernel ridge regression with m support rows S (m, d) and dual weights a (m, C) on n target rows. Returns the loss                \
+     * 0.5 mean (k(X, S) a - T)^2, the mean over rows and outputs, and its derivatives da (m, C) and dS (m, d), a held fixed. Where x and s\
+     * have the same direction, where the tangent kernel has none, its derivative is that at an angle of 1e-6 at least.                 \
+     * scratch: ridge_scratch(f, m, d, C). */                                                                                           \
+    int64_t (*ridge_scratch)(const fkd_kernel *f, int64_t m, int64_t d, int64_t C);                                                     \
+    double (*ridge)(const fkd_kernel *f, const real *S, int64_t m, int64_t d, const real *a, int64_t C, const real *X, const real *T,   \
+                    int64_t n, real *da, real *dS, real *scratch);                                                                      \
   } fkd_kernels##suffix;
 
 FKD_DECLARE(float, _f32)

@@ -46,6 +46,12 @@ cdef extern from "fastkd.h" nogil:
         double feature_weight
         double weights[16]
 
+    ctypedef struct fkd_kernel:
+        int depth
+        double gamma
+        double weight_variance
+        double bias_variance
+
     ctypedef struct fkd_targets_f32:
         int kind
         fkd_distill how
@@ -91,6 +97,12 @@ cdef extern from "fastkd.h" nogil:
                       float *, float *) noexcept nogil
         double (*gradient_match)(const fkd_mlp *, const float *, const float *, const float *, const fkd_targets_f32 *, const int64_t *, int64_t,
                                  int, float *, float *, float *) noexcept nogil
+        int64_t (*features_scratch)(const fkd_mlp *) noexcept nogil
+        double (*feature_match)(const fkd_mlp *, const float *, const float *, const int64_t *, const float *, const int64_t *, int64_t, int, float *,
+                                float *) noexcept nogil
+        int64_t (*ridge_scratch)(const fkd_kernel *, int64_t, int64_t, int64_t) noexcept nogil
+        double (*ridge)(const fkd_kernel *, const float *, int64_t, int64_t, const float *, int64_t, const float *, const float *, int64_t, float *, float *,
+                        float *) noexcept nogil
 
     ctypedef struct fkd_kernels_f64:
         int64_t (*softmax)(const double *, int64_t, int64_t, double, int, double *) noexcept nogil
@@ -119,6 +131,12 @@ cdef extern from "fastkd.h" nogil:
                       double *, double *) noexcept nogil
         double (*gradient_match)(const fkd_mlp *, const double *, const double *, const double *, const fkd_targets_f64 *, const int64_t *, int64_t,
                                  int, double *, double *, double *) noexcept nogil
+        int64_t (*features_scratch)(const fkd_mlp *) noexcept nogil
+        double (*feature_match)(const fkd_mlp *, const double *, const double *, const int64_t *, const double *, const int64_t *, int64_t, int, double *,
+                                double *) noexcept nogil
+        int64_t (*ridge_scratch)(const fkd_kernel *, int64_t, int64_t, int64_t) noexcept nogil
+        double (*ridge)(const fkd_kernel *, const double *, int64_t, int64_t, const double *, int64_t, const double *, const double *, int64_t, double *, double *,
+                        double *) noexcept nogil
 
     ctypedef struct fkd_table:
         int abi

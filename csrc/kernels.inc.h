@@ -12,3 +12,5 @@
 #include "aggregate.inc.h"
 #include "roperator.inc.h"
 #include "match.inc.h"
+#include "features.inc.h"
+#include "ridge.inc.h"

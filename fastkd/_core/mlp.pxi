@@ -24,10 +24,10 @@ cdef int64_t fill_net(fkd.fkd_mlp *net, object sizes, str activation) except -1:
 cdef cnp.ndarray require_plain(object x, int dtype, tuple shape, str name):
     """The array that the caller promised: type, shape (None = any length) and layout."""
     cdef int i
-    ok = is_plain(x, dtype) and x.ndim == len(shape)
+    cdef bint ok = is_plain(x, dtype) and cnp.PyArray_NDIM(<cnp.ndarray>x) == len(shape)
     if ok:
         for i in range(len(shape)):
-            ok = ok and (shape[i] is None or x.shape[i] == shape[i])
+            ok &= shape[i] is None or cnp.PyArray_DIMS(<cnp.ndarray>x)[i] == <int64_t>shape[i]
     if not ok:
         got = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
         want = {cnp.NPY_FLOAT: "float32", cnp.NPY_DOUBLE: "float64", cnp.NPY_INT64: "int64", cnp.NPY_INT32: "int32"}[dtype]
