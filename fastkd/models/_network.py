@@ -1,5 +1,6 @@
 """What MLPClassifier and MLPRegressor share: weights, one row check, the course of a fit, model files."""
 
+import math
 from copy import deepcopy
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -26,6 +27,17 @@ def mlp_kernel(sizes: tuple[int, ...], activation: str, dtype: str) -> MLPKernel
 
 def new_optimizer(kernel: MLPKernel, kind: str, momentum: float) -> Optimizer:
     return Optimizer(kind, kernel.n_parameters, kernel.dtype, momentum=momentum)
+
+
+def fresh_parameters(kernel: MLPKernel, rng: np.random.Generator) -> np.ndarray:
+    """Random weights: He uniform (2015) into relu and gelu, Glorot uniform (2010) elsewhere; biases are 0."""
+    parts = []
+    sizes = kernel.sizes
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
+        rectified = kernel.activation in ("relu", "gelu") and layer < len(sizes) - 2
+        limit = math.sqrt(6.0 / n_in if rectified else 6.0 / (n_in + n_out))
+        parts += [rng.uniform(-limit, limit, n_in * n_out), np.zeros(n_out)]
+    return np.concatenate(parts).astype(kernel.dtype)
 
 
 class MLP(Estimator):
@@ -57,16 +69,8 @@ class MLP(Estimator):
         raise NotImplementedError
 
     def _start(self, kernel: MLPKernel, rng: np.random.Generator) -> Run:
-        """Fresh weights: He uniform (2015) into relu and gelu, Glorot uniform (2010) elsewhere; biases are 0."""
-        parts = []
-        sizes = kernel.sizes
-        for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
-            rectified = kernel.activation in ("relu", "gelu") and layer < len(sizes) - 2
-            limit = np.sqrt(6.0 / n_in if rectified else 6.0 / (n_in + n_out))
-            parts += [rng.uniform(-limit, limit, n_in * n_out), np.zeros(n_out)]
-        parameters = np.concatenate(parts).astype(kernel.dtype)
         settings = self.optimizer, self.momentum
-        return Run(parameters, new_optimizer(kernel, *settings), rng, settings)
+        return Run(fresh_parameters(kernel, rng), new_optimizer(kernel, *settings), rng, settings)
 
     def _adopt(self, kernel: MLPKernel, run: Run, names: np.ndarray | None = None) -> None:
         """Make the outcome of a run the state of the estimator."""
