@@ -121,8 +121,9 @@ static double rop_loss(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t fir
     V total = vset1(0);
     double dot = 0;
     for (int64_t c = 0; c < out; ++c) dot += (double)y[c] * (d[c] - top);
-    for (int64_t c = 0; c < out; c += VL) { /* whole vectors: a part that was just stored waits for memory; exp(-inf) pads with 0 */
-      V x = vexp(load_part(d + c, out - c, (REAL)-INFINITY) - vset1(top));
+    for (int64_t c = 0; c < out; c += VL) { /* whole vectors: a part that was just stored waits for memory */
+      V u = load_part(d + c, out - c, (REAL)-INFINITY) - vset1(top);
+      V x = vsel(VCMP(u, <, vset1(FKD_BITS == 32 ? -80 : -700)), vset1(0), vexp_up(u, 1)); /* padding, and what would be subnormal */
       vstore(p + c, x);
       total = total + x;
     }
@@ -133,7 +134,7 @@ static double rop_loss(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t fir
       vstore(p + c, x);
       vstore(d + c, factor * (share * x - vload(y + c)));
     }
-    sum += w * ((double)mass * log((double)z) - dot);
+    sum += w * ((double)mass * log((double)z * EXP_DOWN) - dot);
   }
   return sum;
 }

@@ -85,7 +85,7 @@ def gradient_matching(
             value, _, dY = match_rows(
                 net.kernel, params, reals, state, targets, starts, learning_rate, momentum, distance, clip, learn_labels
             )
-            if learn_labels:
+            if dY is not None:
                 slope = dY if rows.classes is None else logit_slope(target, dY)
                 descend(state, "Y", slope, label_learning_rate, momentum)
             total += value / groups

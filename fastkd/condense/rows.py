@@ -38,7 +38,7 @@ class Rows:
 
     def take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features (contiguous, in `dtype`) and labels (codes) or values of some rows."""
-        return np.require(self.X[index], self.dtype, ["C", "A"]), self.y[index]
+        return np.require(np.asarray(self.X).take(index, axis=0), self.dtype, ["C", "A"]), self.y.take(index, axis=0)
 
     def pick(self, group: int, n: int, rng: np.random.Generator) -> np.ndarray:
         """Numbers of n different rows of a group, of all of them if there are no more."""
