@@ -31,7 +31,7 @@ cdef class MLPKernel(Kernel):
         self.typenum, self.dtype = type_number(dtype), np.dtype(dtype)
         self.n_parameters = fill_net(&self.net, sizes, activation)
         self.sizes, self.activation = tuple(int(s) for s in sizes), activation
-        self.input_shape, self.n_outputs = self.sizes[:1], self.sizes[-1]
+        self.input_shape, self.n_outputs = (self.net.sizes[0],), self.net.sizes[self.net.layers]
 
     def __reduce__(self):
         return MLPKernel, (self.sizes, self.activation, self.dtype)

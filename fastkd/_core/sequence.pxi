@@ -45,7 +45,7 @@ cdef class SequenceKernel(Kernel):
         self.n_parameters = fill_network(&self.net, kind, steps, widths, sizes, activation, pooling, kernel_size)
         self.kind, self.activation, self.pooling, self.kernel_size = kind, activation, pooling, kernel_size
         self.widths, self.sizes = tuple(int(w) for w in widths), tuple(int(s) for s in sizes)
-        self.input_shape, self.n_outputs = (steps, self.widths[0]), self.sizes[-1]
+        self.input_shape, self.n_outputs = (steps, self.net.widths[0]), self.net.head.sizes[self.net.head.layers]
 
     def __reduce__(self):
         return SequenceKernel, (self.kind, self.net.steps, self.widths, self.sizes, self.activation, self.pooling, self.kernel_size, self.dtype)
