@@ -189,7 +189,7 @@ cdef class Kernel:
             raise ValueError(f"order must hold row indices in 0 .. {targets.n_rows - 1}")
         if not (p.flags.writeable and m.flags.writeable and v.flags.writeable):
             raise ValueError("params and the optimizer's arrays must be writeable: an epoch updates them in place")
-        cdef Scratch work = Scratch(self.item() * self.scratch_size(min(batch_size, max(n, 1))))
+        cdef Scratch work = Scratch(self.item() * self.scratch_size(batch_size))
         cdef fkd.fkd_optimizer how = optimizer.how
         cdef int64_t step = optimizer.step
         cdef double loss
