@@ -1,7 +1,7 @@
 """LSTM and CNN students, float32: probabilities of one window of 30 candles, and one training epoch.
 
-One window is timed call by call (p50, p99, p99.9, less the cost of reading the clock) and also back to back; "stream" is
-an LSTM that keeps its state, so that a new candle costs one step. The epoch is Adam at batch 64 on labels.
+One window is timed call by call (p50, p99, p99.9, less the cost of reading the clock) and also back to back;
+"stream" is an LSTM that keeps its state, so that a new candle costs one step. The epoch is Adam at batch 64 on labels.
 Run: ``python -m bench.sequences --json PATH [--quick]``.
 """
 

@@ -129,7 +129,8 @@ def _build(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Any:
     settings = _decode_hyper_parameters(header["hyper_parameters"])
     model = _model_classes()[header["class"]](**settings)
     network = {"hidden": tuple(sizes[1:-1]), "activation": header["activation"], "dtype": header["dtype"]}
-    inputs, n_features = sizes[0], sizes[0]
+    n_features = sizes[0]
+    inputs: Any = n_features
     if body is not None:
         network |= _body_settings(body)
         n_features = int(body["widths"][0])
@@ -195,9 +196,7 @@ def _layer_tensors(parameters: np.ndarray, shapes: dict[str, tuple[int, ...]]) -
     return tensors
 
 
-def _checked_layers(
-    shapes: dict[str, tuple[int, ...]], dtype: str, tensors: dict[str, np.ndarray]
-) -> list[np.ndarray]:
+def _checked_layers(shapes: dict[str, tuple[int, ...]], dtype: str, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
     extra = set(tensors) - set(shapes)
     if extra and extra != {"scaler.mean", "scaler.scale"}:
         raise ValueError(f"unexpected tensors {sorted(extra)}")

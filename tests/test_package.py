@@ -71,7 +71,19 @@ def test_an_instruction_set_that_is_not_there_is_an_error_at_import(tmp_path, is
 
 
 # Which parts a part may import when it is loaded: itself and what stands before it.
-ROAD = ("_version", "_core", "_check", "losses", "evaluation", "market", "features", "models", "distill", "aggregate")
+ROAD = (
+    "_version",
+    "_core",
+    "_check",
+    "losses",
+    "reference",
+    "evaluation",
+    "market",
+    "features",
+    "models",
+    "distill",
+    "aggregate",
+)
 ROAD += ("_io", "federated", "condense", "deploy", "cli")
 
 

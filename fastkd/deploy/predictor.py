@@ -31,7 +31,8 @@ class Predictor(PredictorCore):
     Parameters
     ----------
     model : MLPClassifier or MLPRegressor
-        Fitted; for an LSTMClassifier or CNNClassifier a `SequencePredictor` is made instead. Its `scaler` is folded into the first layer in float64.
+        Fitted. Its `scaler` is folded into the first layer in float64. For an LSTMClassifier or CNNClassifier a
+        `SequencePredictor` is made instead.
     on_nan : {"nan", "raise"}
         A row with a NaN gives a row of NaN, or a ValueError.
 

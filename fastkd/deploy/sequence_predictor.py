@@ -45,7 +45,8 @@ class SequencePredictor(SequencePredictorCore):
         if kernel is None and hasattr(model, "_check_fitted"):
             model._check_fitted()
         if kernel is None or not getattr(model, "_takes_windows", False):
-            raise TypeError(f"SequencePredictor needs a fitted LSTMClassifier or CNNClassifier; got {type(model).__name__}")
+            found = type(model).__name__
+            raise TypeError(f"SequencePredictor needs a fitted LSTMClassifier or CNNClassifier; got {found}")
         shift = factor = None
         if model.scaler is not None:
             with np.errstate(over="ignore"):

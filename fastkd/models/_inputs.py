@@ -54,7 +54,9 @@ def check_rows(X: Any, dtype: np.dtype, *, owner: str, n_features: int | None = 
     return rows
 
 
-def check_windows(X: Any, dtype: np.dtype, *, owner: str, shape: tuple[int, ...] | None = None, scaler=None) -> np.ndarray:
+def check_windows(
+    X: Any, dtype: np.dtype, *, owner: str, shape: tuple[int, ...] | None = None, scaler=None
+) -> np.ndarray:
     """X as a finite, C-contiguous (n, steps, features) array of `dtype`, scaled if there is a scaler."""
     array = as_real_array(X, "X")
     if array.ndim != 3:

@@ -33,7 +33,8 @@ class LSTMClassifier(SequenceClassifier):
     activation : {"relu", "tanh", "gelu", "identity"}
         Of the dense layers in `hidden`.
     optimizer, learning_rate, batch_size, epochs, l2, temperature, kd_weight, label_smoothing, early_stopping, \
-validation_fraction, patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_iter_no_change, workers
+validation_fraction, patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_iter_no_change, \
+workers
         As of `MLPClassifier`.
 
     Attributes
@@ -61,6 +62,10 @@ validation_fraction, patience, dtype, random_state, verbose, momentum, lr_schedu
     >>> model.score(X, y)
     1.0
     """
+
+    units: int
+    layers: int
+    pooling: str
 
     def __init__(
         self,

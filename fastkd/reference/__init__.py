@@ -195,7 +195,7 @@ def mlp_loss_gradient(
 
 
 def mlp_backward(params, sizes, passed, delta, l2):
-    """(0.5 * l2 * sum ||W||^2, flat gradient, gradient with respect to the inputs) from that of the outputs, `delta`."""
+    """(0.5 * l2 * sum ||W||^2, flat gradient, gradient at the inputs) from that at the outputs, `delta`."""
     penalty, grad = 0.0, np.zeros_like(params)
     layers, layer_grads = mlp_layers(params, sizes), mlp_layers(grad, sizes)
     for k in range(len(layers) - 1, -1, -1):
@@ -346,7 +346,6 @@ def nearest_neighbor_mixing(X, f):
     return np.array([X[np.argsort(row, kind="stable")[: len(X) - f]].mean(axis=0) for row in sq_distances(X)])
 
 
-from fastkd.reference.sequences import (  # noqa: E402 - it builds on the definitions above
-    sequence_forward as sequence_forward,
-    sequence_loss_gradient as sequence_loss_gradient,
-)
+# It builds on the definitions above.
+from fastkd.reference.sequences import sequence_forward as sequence_forward  # noqa: E402
+from fastkd.reference.sequences import sequence_loss_gradient as sequence_loss_gradient  # noqa: E402

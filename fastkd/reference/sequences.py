@@ -123,7 +123,8 @@ def sequence_loss_gradient(net, params, X, *, l2=0.0, **signal):
     outputs, kept, passed = _forward_pass(net, params, X)
     row_loss, slope = mlp_output_loss(passed[-1][0], **signal)
     penalty, head_grad, delta = mlp_backward(head, net.sizes, passed, slope / len(row_loss), l2)
-    d, grads = _unpool(net.pooling, outputs[-1], delta), []
+    d = _unpool(net.pooling, outputs[-1], delta)
+    grads: list[np.ndarray] = []
     for k in range(len(layers) - 1, -1, -1):
         weights = layers[k][0]
         if net.kind == "lstm":

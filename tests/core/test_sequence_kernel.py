@@ -172,6 +172,6 @@ def test_impossible_shapes_and_arrays_are_refused():
     targets = Targets(2, np.float32, labels=np.zeros(2, np.int32))
     with pytest.raises(ValueError, match="params"):
         kernel.loss_gradient(params[1:], np.zeros((2, 5, 3), np.float32), targets)
+    soft = Targets(2, np.float32, soft=np.full((2, 2), 0.5, np.float32))
     with pytest.raises(ValueError, match="outputs"):
-        soft = Targets(2, np.float32, soft=np.full((2, 2), 0.5, np.float32))
         kernel.loss_gradient(params, np.zeros((2, 5, 3), np.float32), soft)

@@ -51,7 +51,8 @@ def test_the_order_of_events_is_learned_where_a_linear_model_guesses():
 @pytest.mark.parametrize("pooling", ["last", "mean", "max"])
 def test_gradient_is_the_derivative_and_training_follows_it(model, pooling):
     X, y = order_of_events(30)
-    model = fresh(model, pooling=pooling, dtype="float64", hidden=(5,), activation="tanh", l2=0.01).initialize((8, 2), 2)
+    model = fresh(model, pooling=pooling, dtype="float64", hidden=(5,), activation="tanh", l2=0.01)
+    model.initialize((8, 2), 2)
     teacher = np.random.default_rng(1).normal(size=(30, 2))
     start = model.parameters + 0.01
     way, h = np.random.default_rng(2).normal(size=model.n_parameters), 1e-6
@@ -243,9 +244,9 @@ def test_wrong_shapes_and_hyper_parameters_are_named(model):
         model.fit(X[:, :, 0], y)
     with pytest.raises(ValueError, match="same number of rows"):
         model.fit(X, y[:-1])
+    bad = X.copy()
+    bad[2, 3, 1] = np.nan
     with pytest.raises(ValueError, match=r"X\[2, 3, 1\]"):
-        bad = X.copy()
-        bad[2, 3, 1] = np.nan
         model.fit(bad, y)
     with pytest.raises(NotFittedError):
         model.predict(X)

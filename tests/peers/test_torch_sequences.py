@@ -1,4 +1,4 @@
-"""The same LSTMs and convolutions in torch: forward and gradients, with the parameters mapped; a Transformer as teacher."""
+"""LSTMs and convolutions against torch: forward and gradients, parameters mapped; a Transformer as teacher."""
 
 import numpy as np
 import pytest
