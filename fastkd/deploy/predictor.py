@@ -31,7 +31,8 @@ class Predictor(PredictorCore):
     Parameters
     ----------
     model : MLPClassifier or MLPRegressor
-        Fitted. Its `scaler` is folded into the first layer in float64.
+        Fitted. Its `scaler` is folded into the first layer in float64. For an LSTMClassifier or CNNClassifier a
+        `SequencePredictor` is made instead.
     on_nan : {"nan", "raise"}
         A row with a NaN gives a row of NaN, or a ValueError.
 
@@ -57,6 +58,13 @@ class Predictor(PredictorCore):
     >>> predict(np.zeros(4, np.float32), out=out) is out
     True
     """
+
+    def __new__(cls, model: Any = None, on_nan: str = "nan") -> Any:
+        if getattr(model, "_takes_windows", False):
+            from fastkd.deploy.sequence_predictor import SequencePredictor
+
+            return SequencePredictor(model, on_nan)
+        return super().__new__(cls)
 
     def __init__(self, model: Any, on_nan: str = "nan"):
         if not hasattr(model, "_kernel"):

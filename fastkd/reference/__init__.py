@@ -44,6 +44,7 @@ from fastkd.reference.roperator import (
     gradient_match,
     r_operator,
 )
+from fastkd.reference.sequences import sequence_forward, sequence_loss_gradient
 
 __all__ = [
     "OptimizerState",
@@ -72,6 +73,8 @@ __all__ = [
     "multi_krum",
     "nearest_neighbor_mixing",
     "r_operator",
+    "sequence_forward",
+    "sequence_loss_gradient",
     "sgd_step",
     "softmax",
     "sq_distances",
