@@ -18,21 +18,18 @@ typedef struct {
 
 static void window_carve(const fkd_network *net, int64_t rows, REAL *base, window_work *k) {
   const int L = net->layers;
-  int64_t at = 0, most = 0;
+  int64_t at = 0, most[2] = {net->widths[0], 0}; /* of the layers 0, 2, ... and 1, 3, ... */
 #define CARVE(p, n) ((p) = base ? base + at : base, at += ((n) + 15) / 16 * 16)
-  for (int l = 0; l < L; ++l) {
-    const int64_t up = round_up(net->widths[l + 1]);
-    most = up > most ? up : most;
+  for (int l = 1; l <= L; ++l) {
+    const int64_t up = round_up(net->widths[l]);
+    most[l & 1] = up > most[l & 1] ? up : most[l & 1];
     if (net->kind != FKD_LSTM) continue;
-    CARVE(k->a[l], rows * net_ld(net, l));
-    CARVE(k->c[l], rows * up);
+    CARVE(k->a[l - 1], rows * net_ld(net, l - 1));
+    CARVE(k->c[l - 1], rows * up);
   }
-  if (net->kind == FKD_LSTM) CARVE(k->gates, rows * leading(4 * most));
-  else {
-    most = net->widths[0] > most ? net->widths[0] : most;
-    CARVE(k->a[0], rows * net_span(net) * most + VL);
-    CARVE(k->a[1], rows * net_span(net) * most + VL);
-  }
+  if (net->kind == FKD_LSTM) CARVE(k->gates, rows * leading(4 * (most[0] > most[1] ? most[0] : most[1])));
+  else
+    for (int odd = 0; odd < 2; ++odd) CARVE(k->a[odd], rows * net_span(net) * most[odd] + VL);
   CARVE(k->pooled, rows * round_up(net->widths[L]));
   CARVE(k->head, FN(fkd_predict_scratch)(&net->head, rows));
 #undef CARVE

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._core._native import PredictorCore
+from fastkd.deploy._thaw import thawed
 
 
 def folded_parameters(model: Any) -> np.ndarray:
@@ -87,10 +88,4 @@ class Predictor(PredictorCore):
             self.classes_ = classes
 
     def __reduce__(self):
-        return _thawed, (self._arguments, getattr(self, "classes_", None))
-
-
-def _thawed(arguments: tuple[Any, ...], classes: np.ndarray | None) -> Predictor:
-    predictor = Predictor.__new__(Predictor)
-    predictor._thaw(arguments, classes)
-    return predictor
+        return thawed, (type(self), self._arguments, getattr(self, "classes_", None))

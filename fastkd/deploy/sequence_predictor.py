@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._core._native import SequencePredictorCore, StreamCore
+from fastkd.deploy._thaw import thawed
 
 
 class SequencePredictor(SequencePredictorCore):
@@ -54,8 +55,15 @@ class SequencePredictor(SequencePredictorCore):
                 factor = (1.0 / model.scaler.scale_).astype(kernel.dtype)
             if not (np.isfinite(shift).all() and np.isfinite(factor).all()):
                 raise ValueError(f"the scaler overflows {kernel.dtype}; its mean_ is too large or scale_ too small")
-        super().__init__(kernel, model.parameters, shift, factor, on_nan)
-        self.classes_ = model.classes_
+        self._thaw((kernel, model.parameters, shift, factor, on_nan), model.classes_)
+
+    def _thaw(self, arguments: tuple[Any, ...], classes: np.ndarray) -> None:
+        super().__init__(*arguments)
+        self._arguments = arguments  # for copies and other processes
+        self.classes_ = classes
+
+    def __reduce__(self):
+        return thawed, (type(self), self._arguments, self.classes_)
 
     def stream(self) -> "SequenceStream":
         """A new `SequenceStream`, with a state of its own; LSTMs only.

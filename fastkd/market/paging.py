@@ -142,9 +142,7 @@ def _read_windows(
                 future.cancel()
 
 
-def _read_window(
-    client: BybitClient, series: Series, first: int, last: int, limit: int, latest_ms: int = 0
-) -> Page:
+def _read_window(client: BybitClient, series: Series, first: int, last: int, limit: int, latest_ms: int = 0) -> Page:
     """One window; what is missing in it, or has only just closed, is asked for again."""
     grid = series.grid
     table, server_ms = client.kline_window(series, grid.start_ms(first), grid.start_ms(last), limit)

@@ -180,6 +180,9 @@ def test_predictor_takes_raw_windows(model):
     assert predict(window, out=out) is out
     np.testing.assert_allclose(out, predict(raw)[0], atol=1e-5)
     assert predict.argmax(window) == predict(window).argmax()
+    again = pickle.loads(pickle.dumps(predict))
+    np.testing.assert_array_equal(again(window), out)
+    assert again.classes_.tolist() == [0, 1]
     window[3, 1] = np.nan
     assert np.isnan(predict(window)).all()
     assert predict.argmax(window) == -1
