@@ -17,6 +17,7 @@
 #define real float
 #include "losses.inc.h"
 #include "networks.inc.h"
+#include "windows.inc.h"
 #include "aggregate.inc.h"
 #undef BITS
 #undef SUFFIX
@@ -28,6 +29,7 @@
 #define real double
 #include "losses.inc.h"
 #include "networks.inc.h"
+#include "windows.inc.h"
 #include "aggregate.inc.h"
 
 static void kl_case(const fkd_table *t, const fkd_table *plain, int64_t n, int64_t C, double eps) {
@@ -77,6 +79,8 @@ int main(void) {
       losses_f64(&t->f64, &plain->f64);
       networks_f32(&t->f32);
       networks_f64(&t->f64);
+      windows_f32(&t->f32);
+      windows_f64(&t->f64);
       aggregation_f32(&t->f32, &plain->f32);
       aggregation_f64(&t->f64, &plain->f64);
       for (int a = 0; a < 6; ++a)
