@@ -285,4 +285,5 @@ def _network(name: str, k: int, settings: VenueSettings) -> Any:
 
     hidden = tuple(settings.hidden.get(name, HIDDEN[k % len(HIDDEN)]))
     epochs = settings.initial_epochs + settings.epochs * (settings.rounds - 1)
-    return MLPClassifier(hidden, learning_rate=settings.learning_rate, epochs=max(epochs, 1), random_state=k)
+    return MLPClassifier(hidden, learning_rate=settings.learning_rate, epochs=max(epochs, 1),
+                         random_state=1000 * settings.seed + k)  # fmt: skip
