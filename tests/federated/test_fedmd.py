@@ -373,6 +373,15 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(blobs, tmp_path, vari
         assert_same(FedMD(clients, public, checkpoint=path, **{**options, "rounds": 6}).run(), more)
 
 
+def test_a_model_that_only_predicts_is_known_again_though_it_lies_elsewhere_in_memory(blobs, tmp_path):
+    clients, public, *_ = blobs
+    path = tmp_path / "run.safetensors"
+    rules = [lambda X: 3.0 * X[:, :3] for _ in range(2)]  # as another process would make it anew
+    first, again = ([Client("rule", rule, clients[5].X, None), *clients[:2]] for rule in rules)
+    result = FedMD(first, public, checkpoint=path, **QUICK).run()
+    assert_same(FedMD(again, public, checkpoint=path, **QUICK).run(), result)
+
+
 def test_a_checkpoint_of_another_federation_is_refused(blobs, tmp_path):
     clients, public, *_ = blobs
     path = tmp_path / "run.safetensors"
