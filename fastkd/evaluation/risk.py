@@ -15,9 +15,9 @@ from fastkd._check import as_array, as_fraction
 
 
 def value_at_risk(losses: Any, level: float = 0.99) -> float:
-    """The loss that is not exceeded with probability `level`: the smallest of the losses with that share at or below it.
+    """The loss that is not exceeded with probability `level`, by historical simulation: no distribution is assumed.
 
-    By historical simulation: no distribution is assumed.
+    It is the smallest of the losses with the share `level` of them at or below it.
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ class Coverage:
     p_value: float
 
     def __str__(self) -> str:
-        return f"{self.exceeded} of {self.n} losses beyond the forecast, {self.expected:.1f} expected, p = {self.p_value:.3f}"
+        seen = f"{self.exceeded} of {self.n} losses beyond the forecast"
+        return f"{seen}, {self.expected:.1f} expected, p = {self.p_value:.3f}"
 
 
 def coverage(losses: Any, forecasts: Any, level: float = 0.99) -> Coverage:
