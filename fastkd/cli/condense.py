@@ -35,7 +35,8 @@ def add_condense(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--method",
         default="gradient_matching",
         metavar="NAME",
-        help="centroids, kmedoids, kip ... (%(default)s); docs/condense.md says what each does",
+        help="rows learnt: gradient_matching, distribution_matching, feature_alignment, trajectory_matching, unrolled, "
+        "kip; or chosen: centroids, kmedoids, herding, kcenter, random (%(default)s)",
     )
     parser.add_argument("--per-class", type=int, default=10, metavar="N", help="rows of each class (%(default)s)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the rows, .csv or .npz")
