@@ -25,7 +25,7 @@ from fastkd.models import MLPClassifier
 METHODS = ("random", "herding", "kcenter", "kmedoids", "centroids", "gradient_matching", "distribution_matching",
            "feature_alignment", "trajectory_matching", "unrolled", "kip")  # fmt: skip
 Figures = dict[str, list[float]]
-Case = tuple[str, str, Callable[[bool], dict[str, Any]]]
+Case = tuple[str, str, str, Callable[[bool], dict[str, Any]]]
 
 
 def downstream(hidden: tuple[int, ...] = (64,)) -> MLPClassifier:
@@ -68,18 +68,23 @@ def image_case(name: str, per_class: int, method: str, seeds: int, **options: An
 
 
 def image_cases(name: str, seeds: int) -> Iterator[Case]:
+    """A case a method, so that a long run can be stopped and go on with ``--only``."""
     for per_class in (1, 10, 50):
+        for method in METHODS:
 
-        def run(quick: bool, per_class: int = per_class) -> dict[str, Any]:
-            cells = {}
-            for method in METHODS:
+            def run(quick: bool, per_class: int = per_class, method: str = method) -> dict[str, Any]:
                 options = {"iterations": 10} if quick and METHODS.index(method) > 4 else {}
-                cells[method] = summary(image_case(name, per_class, method, 2 if quick else seeds, **options))
-                shown(method, cells[method])
-            return cells
+                cell = summary(image_case(name, per_class, method, 2 if quick else seeds, **options))
+                shown(method, cell)
+                return {method: cell}
 
-        yield name, f"{per_class} a class", run
-    yield name, "all rows", lambda quick: {"all rows": summary(image_case(name, 0, "all rows", 2 if quick else seeds))}
+            yield name, f"{per_class} a class", method, run
+    yield (
+        name,
+        "all rows",
+        "",
+        lambda quick: {"all rows": summary(image_case(name, 0, "all rows", 2 if quick else seeds))},
+    )
 
 
 def walk_case(file: str, rows: int, quick: bool) -> dict[str, Any]:
@@ -205,11 +210,11 @@ def shown(name: str, cell: dict[str, Any]) -> None:
 def cases(seeds: int) -> Iterator[Case]:
     yield from image_cases("digits", seeds)
     yield from image_cases("MNIST", seeds)
-    yield "linear", "BTC 1 h, log range of the next candle", linear_case
-    yield "BTC 1 h", "walk forward", lambda quick: walk_case("BTCUSDT_1h", 52_000, quick)
-    yield "BTC 5 min", "walk forward", lambda quick: walk_case("BTCUSDT_5m", 55_000, quick)
-    yield "crash", "before", lambda quick: crash_case("before", quick)
-    yield "crash", "after", lambda quick: crash_case("after", quick)
+    yield "linear", "BTC 1 h, log range of the next candle", "", linear_case
+    yield "BTC 1 h", "walk forward", "", lambda quick: walk_case("BTCUSDT_1h", 52_000, quick)
+    yield "BTC 5 min", "walk forward", "", lambda quick: walk_case("BTCUSDT_5m", 55_000, quick)
+    yield "crash", "before", "", lambda quick: crash_case("before", quick)
+    yield "crash", "after", "", lambda quick: crash_case("after", quick)
 
 
 def main() -> None:
@@ -217,8 +222,8 @@ def main() -> None:
     kept: list[dict[str, Any]] = []
     if options.json is not None and options.json.exists() and options.only:
         kept = json.loads(options.json.read_text())["cases"]
-    for table, row, run in cases(3):
-        if options.only not in f"{table} {row}":
+    for table, row, name, run in cases(3):
+        if options.only not in f"{table} {row} {name}":
             continue
         reason = data.unavailable("BTC 1 h" if table == "linear" else table)
         if reason is not None:
@@ -226,8 +231,11 @@ def main() -> None:
             continue
         print(f"\n{table}: {row}", flush=True)
         cells = run(options.quick)
-        new = {"table": table, "row": row, "facts": cells.pop("facts", {}), "cells": cells}
-        kept = [c for c in kept if (c["table"], c["row"]) != (table, row)] + [new]
+        case = next((c for c in kept if (c["table"], c["row"]) == (table, row)), None)
+        if case is None:
+            kept.append(case := {"table": table, "row": row, "facts": {}, "cells": {}})
+        case["facts"] |= cells.pop("facts", {})
+        case["cells"] |= cells
         common.write("condense_experiments", options, kept)
 
 
