@@ -23,7 +23,9 @@ from fastkd.evaluation import evaluate
 from fastkd.models import MLPClassifier
 
 METHODS = ("random", "herding", "kcenter", "kmedoids", "centroids", "gradient_matching", "distribution_matching",
-           "feature_alignment", "trajectory_matching", "unrolled", "kip")  # fmt: skip
+           "feature_alignment", "trajectory_matching", "unrolled", "kip", "gradient_matching from centroids",
+           "unrolled from centroids",
+           "kip from centroids")  # fmt: skip
 Figures = dict[str, list[float]]
 Case = tuple[str, str, str, Callable[[bool], dict[str, Any]]]
 
@@ -44,6 +46,12 @@ def summary(figures: Figures) -> dict[str, Any]:
     }
 
 
+def way(name: str) -> dict[str, Any]:
+    """Options of `condense`: "kip from centroids" is kip whose rows begin as centroids, not as real rows."""
+    method, _, init = name.partition(" from ")
+    return {"method": method, "init": init} if init else {"method": method}
+
+
 def image_case(name: str, per_class: int, method: str, seeds: int, **options: Any) -> Figures:
     """Accuracy of a perceptron and of softmax regression on real images; condensed and trained anew for each seed.
 
@@ -56,7 +64,7 @@ def image_case(name: str, per_class: int, method: str, seeds: int, **options: An
         if method == "all rows":
             small = Condensed(X, y)
         else:
-            small = condense(X, y, method=method, per_class=per_class, random_state=seed, **options)
+            small = condense(X, y, **way(method), per_class=per_class, random_state=seed, **options)
         if seed == 0:
             figures["seconds"].append(time.perf_counter() - began)
             if "learning_rate" in small.history:
@@ -103,6 +111,7 @@ def walk_case(file: str, rows: int, quick: bool) -> dict[str, Any]:
         "feature_alignment": steps,
         "trajectory_matching": steps,
         "unrolled": steps,
+        "unrolled from centroids": way("unrolled from centroids") | steps,
         "kip": {"kernel": "rbf", **steps},
     }
     seeds = 1 if quick else 3
@@ -162,18 +171,15 @@ def crash_case(which: str, quick: bool) -> dict[str, Any]:
     """18 rows: 6 of each class, or 2 of each class in each regime; with and without the weights of the shares."""
     task = data.crash(which)
     cells: dict[str, Any] = {}
-    for method in ("random", "centroids", "kmedoids", "distribution_matching", "gradient_matching", "kip"):
-        options: dict[str, Any] = {"kernel": "rbf"} if method == "kip" else {}
+    for method in ("random", "centroids", "kmedoids", "distribution_matching", "gradient_matching", "kip",
+                   "unrolled from centroids"):  # fmt: skip
+        options: dict[str, Any] = way(method) | ({"kernel": "rbf"} if method == "kip" else {})
         if quick and method not in ("random", "centroids", "kmedoids"):
             options["iterations"] = 10
         found: dict[str, Figures] = {}
-        for seed in range(2 if quick else 5):
-            one = condense(
-                task.X, task.y, method=method, per_class=6, random_state=seed, class_weights="prior", **options
-            )
-            by_regime = condense_regimes(
-                task.X, task.y, task.regimes, method=method, per_class=2, random_state=seed, **options
-            )
+        for seed in range(2 if quick else 3):
+            one = condense(task.X, task.y, per_class=6, random_state=seed, class_weights="prior", **options)
+            by_regime = condense_regimes(task.X, task.y, task.regimes, per_class=2, random_state=seed, **options)
             for how, small in (("classes", one), ("regimes", by_regime)):
                 for weighted, rows in (("equal", replace(small, sample_weight=None)), ("weighted", small)):
                     judge(found.setdefault(f"{method}, {how}, {weighted}", {}), rows, task, seed)
