@@ -18,10 +18,13 @@
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
+#define FKD_WINDOWS 64     /* the same for windows of many steps, in training and prediction */
 
 enum { FKD_NO_TEACHER = 0, FKD_LOGITS = 1, FKD_PROBABILITIES = 2 };     /* fkd_distill.teacher */
 enum { FKD_IDENTITY = 0, FKD_RELU = 1, FKD_TANH = 2, FKD_GELU = 3 };    /* fkd_mlp.activation; gelu is x Phi(x), exact form */
 enum { FKD_CLASSES = 0, FKD_SQUARED = 1, FKD_QUANTILE = 2 };            /* fkd_targets.kind */
+enum { FKD_DENSE = 0, FKD_LSTM = 1, FKD_CNN = 2 };                      /* fkd_network.kind */
+enum { FKD_LAST = 0, FKD_MEAN = 1, FKD_MAX = 2 };                       /* fkd_network.pooling */
 enum { FKD_ROWWISE = 0, FKD_GLOBAL = 1, FKD_MSE = 2 };                  /* how gradient_match compares gradients */
 enum { FKD_SGD = 0, FKD_ADAM = 1 };                                     /* fkd_optimizer.kind */
 
@@ -40,6 +43,18 @@ typedef struct {
   int layers, activation;
   int64_t sizes[FKD_MAX_LAYERS + 1];
 } fkd_mlp;
+
+/* A network over windows of `steps` rows of widths[0] features: `layers` >= 1 LSTM layers of widths[l] units, or convolutions of widths[l]
+ * channels (`kernel` taps, zeros around the window, ReLU; kernel = 1 for an LSTM), then pooling over time, then `head`, with
+ * head.sizes[0] = widths[layers]. FKD_DENSE has layers = 0, steps = kernel = 1: the head alone. Parameters, flat, layer by layer:
+ *   LSTM: W (n_in + units + 1, 4 units), rows the inputs, the state, the bias; columns the gates i, f, g, o
+ *   CNN:  W (kernel, n_in, channels), then the bias (channels)
+ * and then those of the head. */
+typedef struct {
+  int kind, layers, pooling;
+  int64_t steps, kernel, widths[FKD_MAX_LAYERS + 1];
+  fkd_mlp head;
+} fkd_network;
 
 /* sgd: v = momentum v + g, w -= rate v. adam: Kingma and Ba 2015, epsilon added to the bias-corrected root. */
 typedef struct {
@@ -99,6 +114,22 @@ typedef struct {
     void (*pack)(const fkd_mlp *net, const real *params, real *packed);                                                                 \
     int64_t (*predict_scratch)(const fkd_mlp *net, int64_t rows);                                                                       \
     int64_t (*predict)(const fkd_mlp *net, const real *packed, const real *X, int64_t n, int softmax, real *out, real *scratch);        \
+    /* The same for networks over windows, X (n, steps, features). packed: features enter as (x - shift) * factor; NULL for 0 and 1. */  \
+    int64_t (*network_scratch)(const fkd_network *net, int64_t rows);                                                                   \
+    double (*network_gradient)(const fkd_network *net, const real *params, const real *X, const fkd_targets##suffix *t, int64_t n,      \
+                               double l2, real *grad, real *scratch);                                                                   \
+    double (*network_epoch)(const fkd_network *net, const real *X, const fkd_targets##suffix *t, const int64_t *order, int64_t n,       \
+                            int64_t batch, double l2, const fkd_optimizer *o, real *params, real *m, real *v, int64_t *step,            \
+                            real *scratch);                                                                                             \
+    int64_t (*network_packed)(const fkd_network *net);                                                                                  \
+    void (*network_pack)(const fkd_network *net, const real *params, const real *shift, const real *factor, real *packed);              \
+    int64_t (*network_predict_scratch)(const fkd_network *net, int64_t rows);                                                           \
+    int64_t (*network_predict)(const fkd_network *net, const real *packed, const real *X, int64_t n, int softmax, real *out,            \
+                               real *scratch);                                                                                          \
+    /* LSTM only: one step from `state` (network_state reals, zeros at the start), which it updates; out as for a window that ends here.\
+     * Returns 1 and leaves the state alone if a feature is not finite. scratch: network_predict_scratch(net, 1). */                    \
+    int64_t (*network_state)(const fkd_network *net);                                                                                   \
+    int (*network_push)(const fkd_network *net, const real *packed, real *state, const real *x, int softmax, real *out, real *scratch); \
     /* 1 if all d entries are finite. */                                                                                                \
     int (*finite)(const real *x, int64_t d);                                                                                            \
     /* Robust aggregation; rows[i] points to the d columns of row i, all finite, n <= 65535. Columns c0 .. c1 - 1 of out are set.       \

@@ -10,7 +10,7 @@ DOCUMENTS = [
     "README.md",
     "docs/architecture.md",
     "docs/from-the-book.md",
-    "docs/condensation.md",
+    "docs/condense.md",
     "csrc/README.md",
     ".github/CONTRIBUTING.md",
 ]

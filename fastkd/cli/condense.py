@@ -31,7 +31,13 @@ def add_condense(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="CSV (or .csv.gz): candles, or numbers with --label")
     parser.add_argument("--label", metavar="COLUMN", help="column of labels; without it FILE holds candles")
-    parser.add_argument("--method", default="gradient_matching", metavar="NAME", help="how (%(default)s)")
+    parser.add_argument(
+        "--method",
+        default="gradient_matching",
+        metavar="NAME",
+        help="rows learnt: gradient_matching, distribution_matching, feature_alignment, trajectory_matching, unrolled, "
+        "kip; or chosen: centroids, kmedoids, herding, kcenter, random (%(default)s)",
+    )
     parser.add_argument("--per-class", type=int, default=10, metavar="N", help="rows of each class (%(default)s)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the rows, .csv or .npz")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures of the comparison")

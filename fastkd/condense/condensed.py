@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._check import as_matrix
+from fastkd.condense.compact import pack, unpack
 
 
 @dataclass(eq=False)
@@ -79,11 +80,26 @@ class Condensed:
             return model.set_params(kd_weight=1.0).fit(self.X, self.y, soft_labels=self.soft_labels, **weights)
         return model.fit(self.X, self.y, **weights)
 
+    def to_bytes(self) -> bytes:
+        """The set as few bytes: about 200 more than `n_bytes`, and the history. `from_bytes` reads them."""
+        return pack(self._arrays(), self.history, self.info)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, source: str = "data") -> Condensed:
+        """Read what `to_bytes` gave, from anybody: nothing is unpickled, and every length is checked.
+
+        Parameters
+        ----------
+        data : bytes
+        source : str
+            What an error message calls them.
+        """
+        return cls._checked(*unpack(bytes(data), source), source)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to one .npz file, atomically; nothing in it is pickled."""
-        arrays = {"X": self.X, "y": self.y, "soft_labels": self.soft_labels, "sample_weight": self.sample_weight}
         about = json.dumps({"history": self.history, "info": self.info}, default=str)
-        write_arrays(path, {**{k: v for k, v in arrays.items() if v is not None}, "about": np.array(about)})
+        write_arrays(path, self._arrays() | {"about": np.frombuffer(about.encode(), np.uint8)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Condensed:
@@ -91,13 +107,33 @@ class Condensed:
         arrays = read_arrays(path)
         if not {"X", "y", "about"} <= arrays.keys():
             raise ValueError(f"{path} holds no condensed data set: it has {sorted(arrays)}")
-        about = json.loads(str(arrays["about"]))
+        try:
+            about = json.loads(arrays.pop("about").tobytes())
+            history, info = about["history"], about["info"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+        return cls._checked(arrays, history, info, str(path))
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {"X": self.X, "y": self.y, "soft_labels": self.soft_labels, "sample_weight": self.sample_weight}
+        return {name: a for name, a in arrays.items() if a is not None}
+
+    @classmethod
+    def _checked(cls, arrays: dict[str, np.ndarray], history: Any, info: Any, source: str) -> Condensed:
+        if not {"X", "y"} <= arrays.keys():
+            raise ValueError(f"{source} holds no condensed data set: it has {sorted(arrays)}")
         X = as_matrix(arrays["X"])
-        if len(arrays["y"]) != len(X) or not np.isfinite(X).all():
-            raise ValueError(f"{path} is damaged: rows and labels do not agree, or a feature is not finite")
-        return cls(
-            X, arrays["y"], about["history"], arrays.get("soft_labels"), arrays.get("sample_weight"), about["info"]
-        )
+        if any(len(a) != len(X) for a in arrays.values()) or not np.isfinite(X).all():
+            raise ValueError(f"{source} is damaged: rows and labels do not agree, or a feature is not finite")
+        return cls(X, arrays["y"], history, arrays.get("soft_labels"), arrays.get("sample_weight"), info)
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """A file that is complete or not there."""
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -203,6 +204,14 @@ def _learn(rows, method, per_class, model, rng, rate, iterations, tol, progress,
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"{method} has no option {unknown[0]!r}; it has {', '.join(known)}")
+    if method == "trajectory_matching" and rate is None and options.get("trajectories") is None:
+        with tempfile.TemporaryDirectory(prefix="fastkd-experts-", ignore_cleanup_errors=True) as folder:
+            shared = options | {"trajectories": os.path.join(folder, "experts.npy")}  # one training for all rates
+            result = _learn(
+                rows, method, per_class, model, rng, rate, iterations, tol, progress, checkpoint, workers, shared
+            )
+            result.info["options"] = options
+            return result
     hidden = (64, 64) if method == "feature_alignment" else (64,)
     net = read_net(model, rows.n_features, rows.n_outputs, rows.classes is None, rows.dtype, hidden)
     seed = int(rng.integers(2**62))
@@ -239,10 +248,8 @@ def _learn(rows, method, per_class, model, rng, rate, iterations, tol, progress,
 
 def _search(run, rows, net, rates, seed, workers, iterations, prepare, per_class, options):
     """The learning rate whose rows best train a network after some iterations; all scores; its course and state."""
-    if iterations is None:
-        usual = prepare(rows, net, per_class, np.random.default_rng(seed), learning_rate=rates[0], **options)[2]
-    else:
-        usual = iterations
+    usual = prepare(rows, net, per_class, np.random.default_rng(seed), learning_rate=rates[0], **options)[2]
+    usual = iterations or usual
     X, y = rows.sample(2000, np.random.default_rng(seed + 1))
 
     stop = threading.Event()

@@ -189,11 +189,12 @@ def _named(sets: Any) -> dict[str, Condensed]:
         sets = list(sets)
         if not all(isinstance(small, Condensed) for small in sets):
             raise wrong
+        methods = [str(small.info.get("method", "condensed")) for small in sets]
         named: dict[str, Condensed] = {}
-        for small in sets:
-            base = name = str(small.info.get("method", "condensed"))
+        for small, base in zip(sets, methods):
+            name = base if methods.count(base) == 1 else f"{base} {small.info.get('per_class', len(small))}"
             while name in named:
-                name = f"{base} {len(named) + 1}"
+                name += "'"
             named[name] = small
         sets = named
     if not sets or not all(isinstance(small, Condensed) for small in sets.values()):

@@ -98,9 +98,9 @@ def kip(
     gamma : float, optional
         By default 1 / (number of features x mean variance of the features).
     """
-    if gamma is None:
+    if gamma is None and kernel == "rbf":  # a pass over all rows
         gamma = 1 / max(float((rows.moments()[1] ** 2).sum()), 1e-12)
-    model = KernelRidge(kernel, ridge, gamma)
+    model = KernelRidge(kernel, ridge, gamma or 0.0)
     X, y = initial_rows(rows, per_class, init, rng)
     state: State = prepare({"X": X.astype(np.float64), "T": centered(y, rows)}, ("X", "T"), "adam")
 

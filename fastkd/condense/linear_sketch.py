@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._check import as_array
-from fastkd.condense.rows import BLOCK, is_stream
+from fastkd.condense.rows import NUMBERS, is_stream
 
 
 def linear_sketch(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
@@ -29,7 +29,8 @@ def linear_sketch(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
             raise ValueError(f"X must be two-dimensional (rows, features) and not empty; got shape {X.shape}")
         if y.ndim not in (1, 2) or len(y) != len(X):
             raise ValueError(f"y must have one entry a row of X, {len(X)}; got shape {y.shape}")
-        blocks = ((X[i : i + BLOCK], y[i : i + BLOCK]) for i in range(0, len(X), BLOCK))
+        size = max(4 * X.shape[1], NUMBERS // X.shape[1])
+        blocks = ((X[i : i + size], y[i : i + size]) for i in range(0, len(X), size))
     R: Any = None
     seen, flat, d = 0, True, 0
     for block, values in blocks:

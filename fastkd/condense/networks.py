@@ -9,7 +9,7 @@ import numpy as np
 
 from fastkd._core._native import MLPKernel, Optimizer, Targets
 from fastkd.models import MLPClassifier, MLPRegressor
-from fastkd.models._network import fresh_parameters
+from fastkd.models._perceptron import dense_weights
 
 NAMED = {"mlp": (64,), "softmax": (), "linear": (), "ridge": ()}
 
@@ -28,7 +28,7 @@ class Net:
 
     def fresh(self, rng: np.random.Generator) -> np.ndarray:
         """Random initial weights."""
-        return fresh_parameters(self.kernel, rng)
+        return np.concatenate(dense_weights(self.kernel.sizes, self.kernel.activation, rng)).astype(self.dtype)
 
     def targets(self, y: np.ndarray) -> Targets:
         """What the kernels learn from: codes (n,), or soft labels or values (n, n_outputs)."""

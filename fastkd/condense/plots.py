@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from fastkd.condense.report import CondenseReport
+    from fastkd.condense.report import CondenseReport, Trial
 
 
 def plot_scores(report: CondenseReport, path: Any = None) -> Any:
-    """One panel a downstream model: score against rows, the full data as a line."""
+    """One panel a downstream model: score against rows, a line a method; squares are learnt, dashes are all rows."""
     from matplotlib.figure import Figure
 
     models = list(dict.fromkeys(t.model for t in report.trials))
     figure = Figure(figsize=(5.5 * len(models), 4.2), layout="constrained")
     for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models):
+        ways: dict[str, list[Trial]] = {}
         for t in report.trials:
-            if t.model != model:
-                continue
-            if t.full:
+            if t.model == model and t.full:
                 axes.axhline(report.score(t), color="gray", linestyle="--", label=f"all {t.rows:,} rows")
-                continue
-            per_seed = t.scores @ report.weights() + report.regression
+            elif t.model == model:
+                ways.setdefault(re.sub(r" \d+$", "", t.name), []).append(t)
+        for name, trials in ways.items():
+            trials.sort(key=lambda t: t.rows)
+            per_seed = [t.scores @ report.weights() + report.regression for t in trials]
             axes.errorbar(
-                t.rows, per_seed.mean(), per_seed.std(), marker="s" if t.learnt else "o", capsize=3, label=t.name
+                [t.rows for t in trials],
+                [s.mean() for s in per_seed],
+                [s.std() for s in per_seed],
+                marker="s" if trials[0].learnt else "o",
+                capsize=3,
+                label=name.replace("_", " "),
             )
         axes.set(xscale="log", xlabel="rows", ylabel=report.metric, title=model)
         axes.legend(fontsize="small")

@@ -181,7 +181,7 @@ class CondenseReport:
         return "\n".join(lines)
 
     def plot(self, path: Any = None) -> Any:
-        """Score against the number of rows, and the time to get there; a matplotlib figure, also saved to `path`."""
+        """Score against the number of rows, a panel a downstream model; a matplotlib figure, also saved to `path`."""
         from fastkd.condense.plots import plot_scores
 
         return plot_scores(self, path)

@@ -9,13 +9,15 @@ import numpy as np
 
 from fastkd._check import as_array
 
-BLOCK = 65536  # rows checked or read at once
+BLOCK = 65536  # labels checked at once, and rows read from a file
+NUMBERS = 1 << 16  # features read at once: half a megabyte in float64
 
 
 class Rows:
     """Rows in groups: the classes, or one group of all rows in a regression.
 
-    X stays where it is (it may be a memory map): `draw` and `blocks` copy and convert what they give.
+    X stays where it is (it may be a memory map): `draw` and `blocks` copy and convert what they give. What is kept in
+    memory is one code and one row number a row, 5 bytes: no work on all labels at once, which would take 25 and more.
     """
 
     def __init__(self, X: Any, y: np.ndarray, classes: np.ndarray | None, counts: np.ndarray | None = None):
@@ -23,10 +25,9 @@ class Rows:
         self.dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
         self.n_features = int(X.shape[1])
         if classes is None:
-            self.index = [np.arange(len(y))]
+            self.index = [np.arange(len(y), dtype=_index_type(len(y)))]
         else:
-            order = np.argsort(y, kind="stable").astype(np.int32 if len(y) < 2**31 else np.int64)
-            self.index = np.split(order, np.cumsum(np.bincount(y, minlength=len(classes)))[:-1])
+            self.index = rows_of_groups(y, len(classes))
         self.counts = np.array([len(i) for i in self.index]) if counts is None else counts
 
     def __len__(self) -> int:
@@ -38,7 +39,8 @@ class Rows:
 
     def take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features (contiguous, in `dtype`) and labels (codes) or values of some rows."""
-        return np.require(np.asarray(self.X).take(index, axis=0), self.dtype, ["C", "A"]), self.y.take(index, axis=0)
+        X = np.require(np.asarray(self.X).take(index, axis=0), self.dtype, ["C", "A"])
+        return X, self._targets(self.y.take(index, axis=0))
 
     def pick(self, group: int, n: int, rng: np.random.Generator) -> np.ndarray:
         """Numbers of n different rows of a group, of all of them if there are no more."""
@@ -65,9 +67,14 @@ class Rows:
         """Features of a group, at most `most` rows of it."""
         return self.take(np.sort(self.pick(group, most, rng)))[0]
 
-    def blocks(self, size: int = BLOCK) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        size = max(1, NUMBERS // self.n_features)
         for at in range(0, len(self.y), size):
-            yield np.require(self.X[at : at + size], self.dtype, ["C", "A"]), self.y[at : at + size]
+            y = self._targets(self.y[at : at + size])
+            yield np.require(self.X[at : at + size], self.dtype, ["C", "A"]), y
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        return y.astype(np.float64 if self.classes is None else np.int32, copy=False)
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the features, in one pass over the blocks."""
@@ -121,20 +128,49 @@ def read_targets(y: Any, n: int) -> tuple[np.ndarray, np.ndarray | None]:
     if a.ndim not in (1, 2) or len(a) != n:
         raise ValueError(f"y must have {n} entries, as X has rows; got shape {a.shape}")
     if a.dtype.kind == "f":
-        if not np.isfinite(a).all():
-            raise ValueError("y must be finite")
-        if a.ndim == 2 or (a != np.floor(a)).any():
-            return np.ascontiguousarray(a.reshape(n, -1), np.float64), None
+        whole = a.ndim == 1
+        for block in _blocks(a):
+            if not np.isfinite(block).all():
+                raise ValueError("y must be finite")
+            whole = whole and not (block != np.floor(block)).any()
+        if not whole:
+            return a.reshape(n, -1), None
     if a.ndim == 2 or a.dtype.kind not in "fiubUS":
         raise ValueError(f"y must be labels (n,) or real values; got {a.dtype} of shape {a.shape}")
-    classes, codes = np.unique(a, return_inverse=True)
+    classes = a[:0]
+    for block in _blocks(a):
+        classes = np.union1d(classes, block)
+        if len(classes) > 1000:
+            raise ValueError("y has more than 1000 different labels; for a regression give real values (not all whole)")
     if len(classes) < 2:
         raise ValueError(f"y holds the class {classes[0]} only; condensation needs two classes or real values")
-    if len(classes) > 1000:
-        raise ValueError(
-            f"y has {len(classes)} different labels; for a regression give real values (not whole numbers)"
-        )
-    return codes.astype(np.int32), classes
+    codes = np.empty(n, np.min_scalar_type(len(classes) - 1))
+    for block, place in zip(_blocks(a), _blocks(codes)):
+        place[:] = np.searchsorted(classes, block)
+    return codes, classes
+
+
+def rows_of_groups(codes: np.ndarray, n_groups: int) -> list[np.ndarray]:
+    """Numbers of the rows of each group, ascending: counting sort, a block at a time."""
+    sizes = sum((np.bincount(block, minlength=n_groups) for block in _blocks(codes)), np.zeros(n_groups, np.int64))
+    index = [np.empty(size, _index_type(len(codes))) for size in sizes]
+    filled = np.zeros(n_groups, np.int64)
+    for number, block in enumerate(_blocks(codes)):
+        order = np.argsort(block, kind="stable") + number * BLOCK
+        counts = np.bincount(block, minlength=n_groups)
+        ends = np.cumsum(counts)
+        for g in np.flatnonzero(counts):
+            index[g][filled[g] : filled[g] + counts[g]] = order[ends[g] - counts[g] : ends[g]]
+        filled += counts
+    return index
+
+
+def _blocks(a: np.ndarray) -> Iterator[np.ndarray]:
+    return (a[at : at + BLOCK] for at in range(0, len(a), BLOCK))
+
+
+def _index_type(n: int) -> type[np.signedinteger]:
+    return np.int32 if n < 2**31 else np.int64
 
 
 def _from_stream(blocks: Iterable[Any], pool: int, rng: np.random.Generator) -> Rows:

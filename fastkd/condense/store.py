@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._check import as_array, as_rng
-from fastkd.condense.condensed import Condensed
+from fastkd.condense.condensed import Condensed, write_bytes
 from fastkd.condense.condensing import condense
 
 POLICIES = ("periodic", "incremental", "regime_triggered", "ensemble")
@@ -20,6 +20,9 @@ POLICIES = ("periodic", "incremental", "regime_triggered", "ensemble")
 
 class CondensedStore:
     """A folder of versions of a condensed set, each with the candles it has seen.
+
+    A version is one small file (see `fastkd.condense.compact`): 20 rows of 6 features take 700 to 950 bytes, 480 of
+    them the features. Numbers are kept in single precision, and of the losses the last.
 
     Parameters
     ----------
@@ -88,7 +91,7 @@ class CondensedStore:
 
     def versions(self) -> list[int]:
         """Numbers of the versions, oldest first."""
-        found = (re.fullmatch(r"version-(\d{6})\.npz", p.name) for p in self.path.iterdir())
+        found = (re.fullmatch(r"version-(\d{6})\.fkd", p.name) for p in self.path.iterdir())
         return sorted(int(m[1]) for m in found if m)
 
     def load(self, version: int | None = None) -> Condensed:
@@ -98,7 +101,8 @@ class CondensedStore:
             if not known:
                 raise ValueError(f"{self.path} holds no version yet")
             version = known[-1]
-        return Condensed.load(self._file(version))
+        file = self._file(version)
+        return Condensed.from_bytes(file.read_bytes(), source=str(file))
 
     def seen(self, version: int | None = None) -> tuple[int, int]:
         """(first, last) time of the candles that a version has seen, itself or through the version before."""
@@ -150,7 +154,8 @@ class CondensedStore:
             return None
         version = (self.versions() or [0])[-1] + 1
         small.info |= {"policy": self.policy, "version": version}
-        small.save(self._file(version))
+        small = _slim(small)
+        write_bytes(self._file(version), small.to_bytes())
         self._new = 0
         return version
 
@@ -189,7 +194,22 @@ class CondensedStore:
         return small
 
     def _file(self, version: int) -> Path:
-        return self.path / f"version-{int(version):06d}.npz"
+        return self.path / f"version-{int(version):06d}.fkd"
+
+
+def _slim(small: Condensed) -> Condensed:
+    """In single precision and without the course of the loss, which is most of a thousand iterations' bytes."""
+
+    def single(a: np.ndarray | None) -> np.ndarray | None:
+        return None if a is None else a.astype(np.float32)
+
+    return replace(
+        small,
+        X=small.X.astype(np.float32),
+        soft_labels=single(small.soft_labels),
+        sample_weight=single(small.sample_weight),
+        history={"loss": small.history.get("loss", [])[-1:]},
+    )
 
 
 def _together(parts: list[Condensed], names: list[str]) -> Condensed:

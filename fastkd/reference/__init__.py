@@ -49,6 +49,7 @@ from fastkd.reference.roperator import (
     gradient_match,
     r_operator,
 )
+from fastkd.reference.sequences import sequence_forward, sequence_loss_gradient
 
 __all__ = [
     "OptimizerState",
@@ -80,6 +81,8 @@ __all__ = [
     "nearest_neighbor_mixing",
     "r_operator",
     "ridge_slopes",
+    "sequence_forward",
+    "sequence_loss_gradient",
     "sgd_step",
     "softmax",
     "sq_distances",

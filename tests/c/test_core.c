@@ -17,6 +17,7 @@
 #define real float
 #include "losses.inc.h"
 #include "networks.inc.h"
+#include "windows.inc.h"
 #include "aggregate.inc.h"
 #include "condense.inc.h"
 #undef BITS
@@ -29,6 +30,7 @@
 #define real double
 #include "losses.inc.h"
 #include "networks.inc.h"
+#include "windows.inc.h"
 #include "aggregate.inc.h"
 #include "condense.inc.h"
 
@@ -79,6 +81,8 @@ int main(void) {
       losses_f64(&t->f64, &plain->f64);
       networks_f32(&t->f32);
       networks_f64(&t->f64);
+      windows_f32(&t->f32);
+      windows_f64(&t->f64);
       aggregation_f32(&t->f32, &plain->f32);
       aggregation_f64(&t->f64, &plain->f64);
       condensation_f32(&t->f32);

@@ -1,12 +1,13 @@
 """The command condense: candles or a table in, rows and a verdict out."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from fastkd import cli
-from fastkd.condense import Condensed
+from fastkd.condense import METHODS, Condensed
 from fastkd.market import synthetic_market
 
 
@@ -58,6 +59,13 @@ def test_candles(tmp_path, capsys):
     synthetic_market(1500, random_state=0).to_csv(path)
     assert run(path, "--method", "centroids", "--per-class", 3, "--seeds", 1) == 0
     assert "features condensed to" in capsys.readouterr().out
+
+
+def test_help_names_every_method(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert set(METHODS) - {"linear_sketch"} <= words
 
 
 @pytest.mark.parametrize(

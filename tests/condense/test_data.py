@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastkd.condense import Condensed, condense, parquet_blocks
-from fastkd.condense.rows import open_rows
+from fastkd.condense.rows import BLOCK, open_rows, read_targets, rows_of_groups
 
 
 def stream(X, y, size=37):
@@ -44,21 +44,55 @@ def test_a_memory_map_gives_what_the_array_gives(blobs, tmp_path, method):
     np.testing.assert_array_equal(a.X, b.X)
 
 
-def test_a_large_memory_map_is_never_read_whole(tmp_path):
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("random", {}),
+        ("centroids", {"pool": 1000}),
+        ("gradient_matching", {"iterations": 3, "learning_rate": 0.01}),
+        ("distribution_matching", {"iterations": 3, "learning_rate": 0.01, "init": "noise"}),
+        ("linear_sketch", {}),
+    ],
+)
+def test_a_large_memory_map_is_never_read_whole(tmp_path, method, options):
     import tracemalloc
 
-    n = 1_000_000
+    n = 500_000
     X = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=(n, 6))
     X[:: n // 1000] = np.random.default_rng(0).normal(size=(1000, 6))
     y = (np.arange(n) % 3).astype(np.int8)
     tracemalloc.start()
-    condense(X, y, method="random", per_class=5, random_state=0)
-    labels = tracemalloc.get_traced_memory()[1]  # the index of the rows by class
-    tracemalloc.reset_peak()
-    condense(X, y, per_class=5, iterations=3, learning_rate=0.01, random_state=0)
+    condense(X, y, method=method, per_class=5, random_state=0, **options)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < labels + 2_000_000
+    kept = 0 if method == "linear_sketch" else 5 * n  # a code and a row number a row
+    assert peak < kept + 4_000_000
+
+
+@pytest.mark.parametrize("n_groups", [2, 300])
+def test_rows_of_groups_are_those_of_a_search(n_groups):
+    codes = np.random.default_rng(0).integers(0, n_groups - 1, 2 * BLOCK + 5).astype(np.uint16)  # the last is empty
+    index = rows_of_groups(codes, n_groups)
+    for g in (0, 1, n_groups - 2, n_groups - 1):
+        assert index[g].tolist() == np.flatnonzero(codes == g).tolist()
+
+
+def test_labels_of_late_blocks_count():
+    n = BLOCK + 10
+    labels = np.array(["up"] * n)
+    labels[-3:] = "no"
+    codes, classes = read_targets(labels, n)
+    assert classes.tolist() == ["no", "up"]
+    assert codes[:-3].min() == 1
+    assert codes[-3:].tolist() == [0, 0, 0]
+    values = np.zeros(n)
+    values[-1] = 0.5
+    assert read_targets(values, n)[1] is None
+    values[-1] = np.nan
+    with pytest.raises(ValueError, match="y must be finite"):
+        read_targets(values, n)
+    with pytest.raises(ValueError, match="more than 1000 different labels"):
+        read_targets(np.arange(n), n)
 
 
 def test_parquet(blobs, tmp_path):

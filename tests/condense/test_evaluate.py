@@ -83,6 +83,26 @@ def test_the_report_has_everything(blobs, tmp_path):
     assert (tmp_path / "rows.png").stat().st_size > 1000
 
 
+def test_sets_of_several_sizes_are_named_by_them_and_drawn_as_one_line(blobs):
+    pytest.importorskip("matplotlib")
+    X, y = blobs
+    sets = [condense(X, y, method="herding", per_class=k, random_state=0) for k in (2, 1, 1)]
+    report = evaluate(sets, X, y, X, y, model={"mlp": QUICK}, seeds=1, baselines=["centroids"])
+    assert [t.name for t in report.trials] == [
+        "full",
+        "herding 2",
+        "herding 1",
+        "herding 1'",
+        "centroids 1",
+        "centroids 2",
+    ]
+    axes = report.plot().axes[0]
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["all 600 rows", "herding", "herding 1'", "centroids"]
+    lines = {line.get_label(): line for line in axes.containers}
+    assert list(lines["centroids"].lines[0].get_xdata()) == [3, 6]
+
+
 def test_soft_labels_and_weights_are_used(blobs):
     X, y = blobs
     small = condense(X, y, method="centroids", per_class=2, class_weights="prior", random_state=0)

@@ -174,3 +174,15 @@ def test_identical_rows():
     y = np.repeat([0, 1], 10)
     for method in ("centroids", "kmedoids", "kcenter", "herding", "random"):
         assert condense(X, y, method=method, per_class=3, random_state=0).X.shape == (6, 2)
+
+
+def test_experts_are_trained_once_for_all_learning_rates(blobs, monkeypatch):
+    X, y = blobs
+    made = []
+    make = np.lib.format.open_memmap
+    monkeypatch.setattr(np.lib.format, "open_memmap", lambda *a, **k: made.append(k) or make(*a, **k))
+    options = {"experts": 2, "epochs": 3, "iterations": 5}
+    small = condense(X, y, method="trajectory_matching", per_class=1, random_state=0, workers=2, **options)
+    assert [k["mode"] for k in made].count("w+") == 1
+    assert len(small.history["search"]) == 3
+    assert "trajectories" not in small.info["options"]

@@ -56,9 +56,34 @@ def test_periodic_versions_see_the_window(tmp_path):
     assert store.seen(3) == (60_000 * 300, 60_000 * 599)
     assert store.load().info["rows_seen"] == 300
     assert store.load(1).info["rows_seen"] == 200
-    assert store.size() < 4000
     again = CondensedStore(tmp_path / "a", method="centroids", per_class=2)
     np.testing.assert_array_equal(again.load(2).X, store.load(2).X)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("centroids", {}),
+        ("distribution_matching", {"iterations": 100, "class_weights": "prior"}),
+        ("kip", {"iterations": 10, "learn_labels": True}),
+    ],
+)
+def test_twenty_rows_of_six_features_cost_under_a_kilobyte(tmp_path, method, options):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(400, 6)), rng.integers(0, 2, 400)
+    store = CondensedStore(tmp_path, every=400, method=method, per_class=10, random_state=0, **options)
+    store.update(X, y, 1_760_000_000_000 + 300_000 * np.arange(400))
+    assert store.load().X.shape == (20, 6)
+    assert store.size() == sum(p.stat().st_size for p in tmp_path.iterdir()) < 1000
+
+
+def test_a_damaged_version_is_named(tmp_path):
+    store = CondensedStore(tmp_path, every=200, method="centroids", per_class=2)
+    feed(store, *market(200))
+    file = tmp_path / "version-000001.fkd"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"version-000001\.fkd is damaged"):
+        store.load()
 
 
 def test_incremental_versions_remember_what_they_no_longer_hold(tmp_path):

@@ -1,0 +1,107 @@
+"""Condensed sets as few bytes: their numbers, and a short head that says what they are.
+
+    8 bytes  FKDCOND1
+    4 bytes  CRC-32 of all that follows, little-endian
+    4 bytes  length of the head
+             head: zlib's deflate of JSON with "arrays" [[name, type, shape], ...], "labels" [type, classes] or null,
+             "history" and "info"
+             the arrays' bytes, one after the other: C order, little-endian
+
+Labels of at most 256 classes are one byte each, a number in "labels". Nothing is pickled, and nothing is made that the
+bytes do not hold: shapes must account for the last byte of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+MAGIC = b"FKDCOND1"
+START = struct.Struct("<8sII")
+TYPES = re.compile(r"[<|](?:[fiub][1248]|[US]\d{1,4})")
+MOST_HEAD = 1 << 24  # a head that swells beyond this was made to do harm
+NAMES = ("X", "y", "soft_labels", "sample_weight")
+
+
+def pack(arrays: dict[str, np.ndarray], history: dict[str, Any], info: dict[str, Any]) -> bytes:
+    """Arrays by name (of NAMES), history and info as bytes."""
+    labels = None
+    y = arrays["y"]
+    if y.dtype.kind in "iubU" and y.ndim == 1:
+        classes, codes = np.unique(y, return_inverse=True)
+        if len(classes) <= 256:
+            labels, arrays = [_little(y).dtype.str, classes.tolist()], arrays | {"y": codes.astype(np.uint8)}
+    kept = {name: _little(a) for name, a in arrays.items()}
+    about = {
+        "arrays": [[name, a.dtype.str, list(a.shape)] for name, a in kept.items()],
+        "labels": labels,
+        "history": history,
+        "info": info,
+    }
+    head = zlib.compress(json.dumps(about, separators=(",", ":"), default=str).encode(), 9)
+    rest = struct.pack("<I", len(head)) + head + b"".join(a.tobytes() for a in kept.values())
+    return MAGIC + struct.pack("<I", zlib.crc32(rest)) + rest
+
+
+def unpack(data: bytes, source: str) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
+    """What `pack` was given; a ValueError that names `source` if the bytes are not such."""
+    if len(data) < START.size or data[:8] != MAGIC:
+        raise ValueError(f"{source} is no compact condensed set: it does not begin with {MAGIC.decode()}")
+    _, sum_, length = START.unpack_from(data)
+    if zlib.crc32(memoryview(data)[12:]) != sum_ or START.size + length > len(data):
+        raise ValueError(f"{source} is damaged: its check sum or length is wrong; restore it from a copy")
+    try:
+        about = json.loads(_inflate(data[START.size : START.size + length]))
+        arrays = _arrays(about["arrays"], memoryview(data)[START.size + length :])
+        if about["labels"] is not None:
+            dtype, classes = about["labels"]
+            arrays["y"] = np.array(classes, _dtype(dtype))[arrays["y"]]
+        history, info = about["history"], about["info"]
+        if not isinstance(history, dict) or not isinstance(info, dict):
+            raise ValueError("history and info must be objects")
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError, zlib.error) as error:
+        raise ValueError(f"{source} is damaged or of a later version: {error}") from None
+    return arrays, history, info
+
+
+def _inflate(data: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    head = stream.decompress(data, MOST_HEAD)
+    if not stream.eof:
+        raise ValueError(f"the head is cut off, or longer than {MOST_HEAD} bytes")
+    return head
+
+
+def _arrays(described: Any, data: memoryview) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    at = 0
+    for name, kind, shape in described:
+        dtype = _dtype(kind)
+        if name not in NAMES or name in arrays:
+            raise ValueError(f"array {name!r} is unknown or there twice")
+        if len(shape) not in (1, 2) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"{name} has the shape {shape}")
+        size = math.prod(shape) * dtype.itemsize
+        if at + size > len(data):
+            raise ValueError(f"{name} ends beyond the last byte")
+        arrays[name] = np.frombuffer(data[at : at + size], dtype).reshape(shape).astype(dtype.newbyteorder("="))
+        at += size
+    if at != len(data):
+        raise ValueError(f"{len(data) - at} bytes follow the last array")
+    return arrays
+
+
+def _dtype(text: Any) -> np.dtype:
+    if not isinstance(text, str) or not TYPES.fullmatch(text):
+        raise ValueError(f"type {text!r} is not one of plain numbers or text")
+    return np.dtype(text)
+
+
+def _little(a: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(a).astype(a.dtype.newbyteorder("<"), copy=False)
