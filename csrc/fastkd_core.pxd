@@ -46,6 +46,13 @@ cdef extern from "fastkd.h" nogil:
         double feature_weight
         double weights[16]
 
+    ctypedef struct fkd_network:
+        const uint16_t *runs
+        const uint16_t *pairs
+        int64_t n_runs
+        int64_t n_pairs
+        int halves
+
     ctypedef struct fkd_targets_f32:
         int kind
         fkd_distill how
@@ -77,7 +84,7 @@ cdef extern from "fastkd.h" nogil:
         int64_t (*predict_scratch)(const fkd_mlp *, int64_t) noexcept nogil
         int64_t (*predict)(const fkd_mlp *, const float *, const float *, int64_t, int, float *, float *) noexcept nogil
         int (*finite)(const float *, int64_t) noexcept nogil
-        void (*order)(const float **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
+        int (*order)(const float **, int64_t, int64_t, int64_t, const fkd_network *, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
         void (*sq_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*rough_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const float **, int64_t, const double *, int64_t, int64_t, float *) noexcept nogil
@@ -105,7 +112,7 @@ cdef extern from "fastkd.h" nogil:
         int64_t (*predict_scratch)(const fkd_mlp *, int64_t) noexcept nogil
         int64_t (*predict)(const fkd_mlp *, const double *, const double *, int64_t, int, double *, double *) noexcept nogil
         int (*finite)(const double *, int64_t) noexcept nogil
-        void (*order)(const double **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
+        int (*order)(const double **, int64_t, int64_t, int64_t, const fkd_network *, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
         void (*sq_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*rough_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const double **, int64_t, const double *, int64_t, int64_t, double *) noexcept nogil

@@ -49,20 +49,34 @@ cdef class Rows:
                 found.append(i)
         return found
 
-    def order(self, cnp.ndarray pairs not None, int64_t lo, int64_t hi, int64_t keep, out, int64_t c0, int64_t c1):
-        """out[c0:c1] = mean of ranks lo .. hi - 1 of the columns, or of the `keep` values nearest to their medians."""
+    def order(self, cnp.ndarray runs not None, cnp.ndarray pairs not None, bint halves, int64_t lo, int64_t hi, int64_t keep, out,
+              int64_t c0, int64_t c1):
+        """out[c0:c1] = mean of ranks lo .. hi - 1 of the columns, or of the `keep` values nearest to their medians.
+
+        False where the rows may hold NaN or inf: out is valid only if they do not. fastkd.h says what sorts the columns.
+        """
         cdef void *to = self.target(out, c0, c1)
-        cdef const uint16_t *net = <const uint16_t *>cnp.PyArray_DATA(pairs)
-        cdef int64_t n_pairs = cnp.PyArray_SIZE(pairs) // 2
+        cdef fkd.fkd_network net
         cdef Scratch tile = Scratch(64 * self.n * (4 if self.single else 8))
-        if not is_plain(pairs, cnp.NPY_UINT16) or not 0 <= lo < hi <= self.n or not 0 <= keep <= self.n:
-            raise ValueError("pairs must be uint16, and the ranks among the rows")
+        cdef int64_t k, end
+        cdef int finite
+        if (not is_plain(runs, cnp.NPY_UINT16) or not is_plain(pairs, cnp.NPY_UINT16) or not 0 <= lo < hi <= self.n
+                or not 0 <= keep <= self.n or (halves and (keep != 0 or lo + hi != self.n))):
+            raise ValueError("runs and pairs must be uint16, and the ranks among the rows, in the middle for halves")
+        net.runs, net.n_runs = <const uint16_t *>cnp.PyArray_DATA(runs), cnp.PyArray_SIZE(runs)
+        net.pairs, net.n_pairs = <const uint16_t *>cnp.PyArray_DATA(pairs), cnp.PyArray_SIZE(pairs) // 2
+        net.halves = halves
+        for k in range(net.n_runs):
+            end = net.runs[k + 1] if k + 1 < net.n_runs else self.n
+            if not 1 <= end - net.runs[k] <= 32 or (k == 0 and net.runs[0] != 0):
+                raise ValueError("runs must begin at 0 and have 1 to 32 rows each")
         with nogil:
             if self.single:
-                T.f32.order(<const float **>self.table.data, self.n, c0, c1, net, n_pairs, lo, hi, keep, <float *>to, <float *>tile.data)
+                finite = T.f32.order(<const float **>self.table.data, self.n, c0, c1, &net, lo, hi, keep, <float *>to, <float *>tile.data)
             else:
-                T.f64.order(<const double **>self.table.data, self.n, c0, c1, net, n_pairs, lo, hi, keep, <double *>to,
-                            <double *>tile.data)
+                finite = T.f64.order(<const double **>self.table.data, self.n, c0, c1, &net, lo, hi, keep, <double *>to,
+                                     <double *>tile.data)
+        return bool(finite)
 
     def add_sq_distances(self, cnp.ndarray out not None, int64_t first, int64_t step, bint rough=False):
         """out[i, j] += |row i - row j|^2 for i < j and every step-th group of 4 rows i from group `first` on.

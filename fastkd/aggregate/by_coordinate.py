@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastkd import _check
-from fastkd.aggregate.running import as_count, combine, finish, order, require, targets, usable
+from fastkd.aggregate.running import as_count, combine, enough, finish, order, require, sums, targets
+from fastkd.aggregate.updates import Updates, read, without_rejected
 
 __all__ = ["meamed", "mean", "median", "trimmed_mean"]
+
+Ranks = tuple[int, int, int]  # lo, hi and keep, as `order` takes them
 
 
 def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -47,7 +51,16 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     array([1.5, 3. ])
     """
     workers = as_count(workers, "workers", 1)
-    u, _ = usable(updates)
+    u, _ = enough(read(updates, look=out is not None), None)  # an error must leave `out` as it was
+    flat = targets(u, out)
+    if not sums(u, _shares(weights, u), flat, workers):
+        u, _ = enough(without_rejected(u), None)
+        combine(u, _shares(weights, u), flat, workers)
+    return finish(u, flat, out, return_info, workers)
+
+
+def _shares(weights: Any, u: Updates) -> np.ndarray:
+    """Weights of the usable clients, with sum 1."""
     w = np.ones(u.n)
     if weights is not None:
         n = u.given
@@ -58,7 +71,7 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
         if not w.any():
             raise ValueError("weights of the usable clients are all zero")
     w = w / w.max()
-    return finish(u, combine(u, w / w.sum(), targets(u, out), workers), out, return_info, workers)
+    return w / w.sum()
 
 
 def median(updates: Any, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -75,8 +88,7 @@ def median(updates: Any, *, workers: int = 1, out: Any = None, return_info: bool
     array([3., 2.])
     """
     workers = as_count(workers, "workers", 1)
-    u, _ = usable(updates)
-    flat = order(u, (u.n - 1) // 2, u.n // 2 + 1, 0, targets(u, out), workers)
+    u, flat = _by_rank(updates, None, lambda n, _: ((n - 1) // 2, n // 2 + 1, 0), workers, out)
     return finish(u, flat, out, return_info, workers)
 
 
@@ -106,9 +118,13 @@ def trimmed_mean(updates: Any, f: int, *, workers: int = 1, out: Any = None, ret
     array([2.5])
     """
     workers, f = as_count(workers, "workers", 1), as_count(f, "f")
-    u, f = usable(updates, f)
-    require(u.n, f, u.n > 2 * f, "n > 2f", "trimmed_mean", "Yin et al. 2018")
-    return finish(u, order(u, f, u.n - f, 0, targets(u, out), workers), out, return_info, workers)
+
+    def ranks(n: int, f: int) -> Ranks:
+        require(n, f, n > 2 * f, "n > 2f", "trimmed_mean", "Yin et al. 2018")
+        return f, n - f, 0
+
+    u, flat = _by_rank(updates, f, ranks, workers, out)
+    return finish(u, flat, out, return_info, workers)
 
 
 def meamed(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -123,7 +139,29 @@ def meamed(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
     array([2.])
     """
     workers, f = as_count(workers, "workers", 1), as_count(f, "f")
-    u, f = usable(updates, f)
-    require(u.n, f, u.n > 2 * f, "n > 2f", "meamed", "Xie, Koyejo and Gupta 2018")
-    middle = (u.n - 1) // 2
-    return finish(u, order(u, middle, u.n // 2 + 1, u.n - f, targets(u, out), workers), out, return_info, workers)
+
+    def ranks(n: int, f: int) -> Ranks:
+        require(n, f, n > 2 * f, "n > 2f", "meamed", "Xie, Koyejo and Gupta 2018")
+        return (n - 1) // 2, n // 2 + 1, n - f
+
+    u, flat = _by_rank(updates, f, ranks, workers, out)
+    return finish(u, flat, out, return_info, workers)
+
+
+def _by_rank(
+    updates: Any, f: int | None, ranks: Callable[[int, int], Ranks], workers: int, out: Any
+) -> tuple[Updates, list[np.ndarray]]:
+    """The usable updates and what `order` makes of them; `ranks` says which ranks of n values are wanted with f.
+
+    The kernel itself notices NaN and inf, so that most updates are read once; `out` must not be written to before they
+    have been looked for, since an error must leave it as it was.
+    """
+    u, left = enough(read(updates, look=False), f)
+    look = out is not None or u.n <= 2 * left
+    if look:
+        u, left = enough(without_rejected(u), f)
+    flat = targets(u, out)
+    if not order(u, *ranks(u.n, left), flat, workers) and not look:
+        u, left = enough(without_rejected(u), f)
+        order(u, *ranks(u.n, left), flat, workers)
+    return u, flat

@@ -158,7 +158,8 @@ def bulyan(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
     D = sq_distances(u, workers)
     chosen = np.sort(bulyan_choice(D, f))
     few = u.subset(chosen)
-    flat = order(few, (few.n - 1) // 2, few.n // 2 + 1, u.n - 4 * f, targets(u, out), workers)
+    flat = targets(u, out)
+    order(few, (few.n - 1) // 2, few.n // 2 + 1, u.n - 4 * f, flat, workers)
     return finish(u, flat, out, return_info, workers, chosen, krum_scores_of(D, u.n - f - 2))
 
 

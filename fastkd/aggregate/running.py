@@ -11,6 +11,7 @@ import numpy as np
 from fastkd import _check
 from fastkd._core import _native
 from fastkd.aggregate.info import AggregateInfo
+from fastkd.aggregate.networks import comparators
 from fastkd.aggregate.updates import Updates, read, share_columns, share_groups
 
 THREADS_FROM = 1 << 24  # differences (n n d), here half a millisecond of work: fewer are over before threads have begun
@@ -91,23 +92,36 @@ def finish(
     return result, AggregateInfo(chosen.copy(), scores, u.rejected, distance(flat, mean))
 
 
-def combine(u: Updates, weights: np.ndarray, flat: Flat, workers: int) -> Flat:
-    """sum_i weights[i] * update i into `flat`."""
+def sums(u: Updates, weights: np.ndarray, flat: Flat, workers: int) -> bool:
+    """sum_i weights[i] * update i into `flat`; whether it is finite, as it never is where an update is not."""
     for table, to in zip(u.layers, flat):
         share_columns(table.d, workers, functools.partial(table.combine, weights, to))
-        # the last bits of weights that sum to 1 may carry values next to the largest number over it
+    return not any(_native.Rows([to]).not_finite() for to in flat)
+
+
+def combine(u: Updates, weights: np.ndarray, flat: Flat, workers: int) -> Flat:
+    """The same for finite updates and weights with sum 1, finite."""
+    if not sums(u, weights, flat, workers):  # the last bits of weights may carry the largest numbers over the end
         limit = np.finfo(u.dtype).max
-        if to.size and (to.max() > limit or to.min() < -limit):
+        for to in flat:
             np.clip(to, -limit, limit, out=to)
     return flat
 
 
-def order(u: Updates, lo: int, hi: int, keep: int, flat: Flat, workers: int) -> Flat:
-    """Means of ranks lo .. hi - 1 of each column, or of the `keep` values nearest to its median."""
-    pairs = comparators(u.n, 0, u.n) if keep else comparators(u.n, lo, hi)
+def order(u: Updates, lo: int, hi: int, keep: int, flat: Flat, workers: int) -> bool:
+    """Means of ranks lo .. hi - 1 of each column, or of the `keep` values nearest to its median.
+
+    False where the updates may hold NaN or inf; then `flat` is to be trusted only if they do not.
+    """
+    network = comparators(u.n, lo, hi, bool(keep))
+    finite = []
     for table, to in zip(u.layers, flat):
-        share_columns(table.d, workers, functools.partial(table.order, pairs, lo, hi, keep, to))
-    return flat
+
+        def columns(c0: int, c1: int, table: _native.Rows = table, to: np.ndarray = to) -> None:
+            finite.append(table.order(*network, lo, hi, keep, to, c0, c1))
+
+        share_columns(table.d, workers, columns)
+    return all(finite)
 
 
 def sq_distances(u: Updates, workers: int, *, rough: bool = False, rows: int | None = None) -> np.ndarray:
@@ -153,30 +167,3 @@ def distance(a: Flat, b: Flat) -> float:
     root = float(np.sqrt(sum(np.square(h / top).sum() for h in halves)))
     with np.errstate(over="ignore"):
         return float(np.float64(top) * root * 2)
-
-
-@functools.lru_cache(maxsize=64)
-def comparators(n: int, lo: int, hi: int) -> np.ndarray:
-    """Batcher's merge exchange (Knuth, volume 3, algorithm 5.2.2M), less what ranks lo .. hi - 1 do not need."""
-    if n > 65535:
-        raise ValueError(f"order statistics serve at most 65535 clients; got {n}")
-    network: list[tuple[int, int]] = []
-    top = 1 << max(n - 1, 0).bit_length() >> 1
-    p = top
-    while p > 0:
-        q, r, d = top, 0, p
-        while True:
-            network += [(i, i + d) for i in range(n - d) if i & p == r]
-            if q == p:
-                break
-            d, q, r = q - p, q >> 1, p
-        p >>= 1
-    needed = set(range(lo, hi))
-    kept = []
-    for a, b in reversed(network):
-        if a in needed or b in needed:
-            needed.update((a, b))
-            kept.append((a, b))
-    pairs = np.array(kept[::-1], dtype=np.uint16).reshape(-1)
-    pairs.flags.writeable = False
-    return pairs
