@@ -58,10 +58,10 @@ typedef struct {
   double weights[FKD_MAX_LAYERS];
 } fkd_exits;
 
-/* How the columns of n rows are sorted. Runs of 1 .. 32 rows begin at runs[0] = 0, runs[1] ... and are sorted; then come comparators, of which
- * (a, b) = pairs[2 k], pairs[2 k + 1] leaves the smaller in row a. Afterwards the rows are sorted, at least those of the ranks asked for; with
- * `halves` their first (n + 1) / 2 and the rest are, each on its own, which does for ranks lo .. n - lo - 1 if they are no more than two or
- * 2 lo <= n / 2. */
+/* How the columns of n rows are sorted. Runs of 1 .. 32 rows begin at runs[0] = 0, runs[1] ... and are sorted; then come comparators, of
+ * which (a, b) = pairs[2 k], pairs[2 k + 1] leaves the smaller in row a. Afterwards the rows are sorted, at least those of the ranks asked
+ * for; with `halves` their first (n + 1) / 2 and the rest are, each on its own, which does for ranks lo .. n - lo - 1 if they are no more
+ * than two or 2 lo <= n / 2. */
 typedef struct {
   const uint16_t *runs, *pairs;
   int64_t n_runs, n_pairs;
@@ -111,10 +111,13 @@ typedef struct {
     /* out[i, j] += |rows[i] - rows[j]|^2 for i < j, out (n, n), for the groups first, first + step ... of 4 rows i each: workers share \
      * groups. Overflow gives inf. Same bits, for any step. */                                                                          \
     void (*sq_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                      \
-    /* The same for float in float, each sum within 1e-5 of itself, or less than d 2^-140 off; inf from 1e38 on. Double: sq_distances. */\
+    /* The same in the precision of the rows: float within 1e-5 of itself, double within 1e-9, or less than d 2^-140 off; inf from 1e38 on\
+     * for float. */                                                                                                                    \
     void (*rough_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                   \
     /* out[c] = sum_i weights[i] * rows[i][c], in double, in that order. out may be one of the rows. Same bits. */                      \
     void (*combine)(const real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, real *out);                      \
+    /* sum_c ((at[c] - m[c]) scale)^2 over columns c0 .. c1 - 1, m what combine would write, but finite. Same bits. */                  \
+    double (*gap)(const real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, const real *at, double scale);     \
     /* A perceptron with exits: gradient and epoch as for mlp_*, with labels, weights and `how` of t, which has no teacher of its own. */\
     int64_t (*exits_scratch)(const fkd_mlp *net, const fkd_exits *e, int64_t rows);                                                     \
     double (*exits_gradient)(const fkd_mlp *net, const fkd_exits *e, const real *params, const real *X, const fkd_targets##suffix *t,   \

@@ -1,7 +1,7 @@
-/* networks.inc.h: sorting networks as lists of comparators C(i, j), i < j: afterwards line i holds the smaller. SORT_n sorts n lines; MERGE_n
- * merges the sorted first (n + 1) / 2 of n lines with the sorted rest. 10: Waksman 1969; 12: Shapiro and Green; 16: Green 1969; most others
- * are a larger one with the path of its smallest or largest line removed; merges: Batcher 1968. Layer by layer, so that neighbors are
- * independent. */
+/* networks.inc.h: sorting networks as lists of comparators C(i, j), i < j: afterwards line i holds the smaller. SORT_n sorts n lines;
+ * MERGE_n merges the sorted first (n + 1) / 2 of n lines with the sorted rest. 10: Waksman 1969; 12: Shapiro and Green; 16: Green 1969;
+ * most others are a larger one with the path of its smallest or largest line removed; merges: Batcher 1968. Layer by layer, so that
+ * neighbors are independent. */
 #ifndef FKD_NETWORKS_H
 #define FKD_NETWORKS_H
 #define SORT_2(C) \

@@ -1,6 +1,6 @@
-/* order.inc.h: order statistics of columns. Rows are separate arrays. Of each tile of 4 vectors of columns, runs of up to 32 rows are sorted
- * in registers by straight-line networks, and the sorted runs merged in L1 by the comparators that the caller lists: no branch depends on the
- * data. Same bits on every ISA. */
+/* order.inc.h: order statistics of columns. Rows are separate arrays. Of each tile of 4 vectors of columns, runs of up to 32 rows are
+ * sorted in registers by straight-line networks, and the sorted runs merged in L1 by the comparators that the caller lists: no branch
+ * depends on the data. Same bits on every ISA. */
 #include "networks.inc.h"
 #define order_ahead FN(order_ahead)
 #define order_means FN(order_means)
@@ -38,8 +38,8 @@ static int FN(fkd_finite)(const REAL *x, int64_t d) {
     x[j] = vmax(b, a);                \
   } while (0);
 
-/* Rows are fetched ahead in pieces of 16 vectors, row by row: memory is twice as fast with them as with single tiles. While a run of K <= 16
- * rows is sorted in one panel, 16 vectors of columns, each vector sees to the next panel of one of the rows. */
+/* Rows are fetched ahead in pieces of 16 vectors, row by row: memory is twice as fast with them as with single tiles. While a run of K
+ * <= 16 rows is sorted in one panel, 16 vectors of columns, each vector sees to the next panel of one of the rows. */
 typedef struct {
   int64_t from, bytes; /* column and length of the next panel */
   int tile;            /* which tile of this panel is sorted */
@@ -48,7 +48,7 @@ typedef struct {
 /* Sorts K rows from column c on into the tile; adds them to `sum`, which NaN and inf do not leave finite. */
 typedef void run_sort(const REAL *const *rows, int64_t c, const order_ahead *ahead, REAL *sum, REAL *to);
 #define ORDER_SORT(K)                                                                                                                   \
-  static void FKD_CAT(FN(run_sort), K)(const REAL *const *rows, int64_t c, const order_ahead *ahead, REAL *sum, REAL *to) {             \
+  static void FKD_CAT(run_sort, _##K)(const REAL *const *rows, int64_t c, const order_ahead *ahead, REAL *sum, REAL *to) {             \
     for (int u = 0; u < OV; ++u) {                                                                                                      \
       const int next = ahead->tile * OV + u;                                                                                            \
       V x[K], s = vload(sum + u * VL), t = vset1(0);                                                                                    \
@@ -75,15 +75,15 @@ ORDER_SORT(1) ORDER_SORT(2) ORDER_SORT(3) ORDER_SORT(4) ORDER_SORT(5) ORDER_SORT
 ORDER_SORT(9) ORDER_SORT(10) ORDER_SORT(11) ORDER_SORT(12) ORDER_SORT(13) ORDER_SORT(14) ORDER_SORT(15) ORDER_SORT(16)
 #undef SORT_1
 #undef ORDER_SORT
-#define AT(k) FKD_CAT(FN(run_sort), k)
-static run_sort *const run_sorts[] = {AT(1), AT(2), AT(3), AT(4), AT(5), AT(6), AT(7), AT(8), AT(9), AT(10), AT(11), AT(12), AT(13), AT(14), AT(15),
-                                      AT(16)};
+#define AT(k) FKD_CAT(run_sort, _##k)
+static run_sort *const run_sorts[] = {AT(1), AT(2), AT(3), AT(4), AT(5), AT(6), AT(7), AT(8), AT(9), AT(10), AT(11), AT(12), AT(13), AT(14),
+                                      AT(15), AT(16)};
 #undef AT
 
 /* Merges the sorted first (K + 1) / 2 of K rows of the tile with the sorted rest. */
 typedef void run_merge(REAL *tile);
 #define ORDER_MERGE(K)                                                   \
-  static void FKD_CAT(FN(run_merge), K)(REAL *tile) {                    \
+  static void FKD_CAT(run_merge, _##K)(REAL *tile) {                    \
     for (int64_t u = 0; u < OW; u += VL) {                               \
       V x[K];                                                            \
       FKD_UNROLL_32                                                      \
@@ -96,9 +96,9 @@ typedef void run_merge(REAL *tile);
 ORDER_MERGE(17) ORDER_MERGE(18) ORDER_MERGE(19) ORDER_MERGE(20) ORDER_MERGE(21) ORDER_MERGE(22) ORDER_MERGE(23) ORDER_MERGE(24)
 ORDER_MERGE(25) ORDER_MERGE(26) ORDER_MERGE(27) ORDER_MERGE(28) ORDER_MERGE(29) ORDER_MERGE(30) ORDER_MERGE(31) ORDER_MERGE(32)
 #undef ORDER_MERGE
-#define AT(k) FKD_CAT(FN(run_merge), k)
-static run_merge *const run_merges[] = {AT(17), AT(18), AT(19), AT(20), AT(21), AT(22), AT(23), AT(24), AT(25), AT(26), AT(27), AT(28), AT(29),
-                                        AT(30), AT(31), AT(32)};
+#define AT(k) FKD_CAT(run_merge, _##k)
+static run_merge *const run_merges[] = {AT(17), AT(18), AT(19), AT(20), AT(21), AT(22), AT(23), AT(24), AT(25), AT(26), AT(27), AT(28),
+                                        AT(29), AT(30), AT(31), AT(32)};
 #undef AT
 #undef ORDER_PAIR
 
@@ -256,8 +256,8 @@ static void near_means(const REAL *tile, int64_t n, int64_t keep, REAL *to) {
   }
 }
 
-static int FN(fkd_order)(const REAL *const *rows, int64_t n, int64_t c0, int64_t c1, const fkd_network *net, int64_t lo, int64_t hi, int64_t keep,
-                         REAL *out, REAL *tile) {
+static int FN(fkd_order)(const REAL *const *rows, int64_t n, int64_t c0, int64_t c1, const fkd_network *net, int64_t lo, int64_t hi,
+                         int64_t keep, REAL *out, REAL *tile) {
   REAL means[OW], sum[OW];
   memset(sum, 0, sizeof sum);
   for (int64_t c = c0; c < c1; c += OW) {

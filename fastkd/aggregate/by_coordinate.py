@@ -61,15 +61,15 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
 
 def _shares(weights: Any, u: Updates) -> np.ndarray:
     """Weights of the usable clients, with sum 1."""
-    w = np.ones(u.n)
-    if weights is not None:
-        n = u.given
-        w = _check.as_real(weights, "weights", np.float64)
-        if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any():
-            raise ValueError(f"weights must be {n} finite numbers >= 0; got shape {w.shape}")
-        w = w[u.clients]
-        if not w.any():
-            raise ValueError("weights of the usable clients are all zero")
+    if weights is None:
+        return np.full(u.n, 1 / u.n)
+    n = u.given
+    w = _check.as_real(weights, "weights", np.float64)
+    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any():
+        raise ValueError(f"weights must be {n} finite numbers >= 0; got shape {w.shape}")
+    w = w[u.clients]
+    if not w.any():
+        raise ValueError("weights of the usable clients are all zero")
     w = w / w.max()
     return w / w.sum()
 

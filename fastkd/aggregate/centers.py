@@ -10,7 +10,7 @@ from fastkd import _check
 from fastkd._core import _native
 from fastkd.aggregate.running import as_count, combine, enough, finish, sq_distances, targets, usable
 from fastkd.aggregate.screening import TINY, rough_distances
-from fastkd.aggregate.updates import Updates, read, without_rejected
+from fastkd.aggregate.updates import SINGLE, Updates, read, without_rejected
 
 __all__ = ["centered_clipping", "geometric_median"]
 
@@ -59,7 +59,7 @@ def geometric_median(
     workers = as_count(workers, "workers", 1)
     tolerance, steps = _check.as_positive(tolerance, "tolerance"), as_count(max_iterations, "max_iterations", 1)
     u = read(updates, look=False)
-    D = rough_distances(u, workers)  # which exist between finite updates only
+    D = rough_distances(u, workers) if u.dtype == SINGLE else None  # which exist between finite updates only
     u, _ = enough(u if D is not None else without_rejected(u), None)
     if D is None or not _alike(D, u):
         D = sq_distances(u, workers)

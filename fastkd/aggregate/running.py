@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import numbers
 from typing import Any
 
@@ -12,7 +13,7 @@ from fastkd import _check
 from fastkd._core import _native
 from fastkd.aggregate.info import AggregateInfo
 from fastkd.aggregate.networks import comparators
-from fastkd.aggregate.updates import Updates, read, share_columns, share_groups
+from fastkd.aggregate.updates import COLUMNS, Updates, read, share_columns, share_groups
 
 THREADS_FROM = 1 << 24  # differences (n n d), here half a millisecond of work: fewer are over before threads have begun
 Flat = list[np.ndarray]  # a result, one flat array a layer
@@ -83,13 +84,12 @@ def finish(
                 a[...] = b.reshape(a.shape)
     if not return_info:
         return result
-    mean = combine(u, np.full(u.n, 1 / u.n), u.empty(), workers)
     chosen = u.clients if selected is None else u.clients[selected]
     if scores is not None and len(u.rejected):
         every = np.full(u.given, np.nan)
         every[u.clients] = scores
         scores = every
-    return result, AggregateInfo(chosen.copy(), scores, u.rejected, distance(flat, mean))
+    return result, AggregateInfo(chosen.copy(), scores, u.rejected, gap_to_mean(u, flat, workers))
 
 
 def sums(u: Updates, weights: np.ndarray, flat: Flat, workers: int) -> bool:
@@ -155,15 +155,22 @@ def sq_distances_and_largest(
     return out, _native.mirror(out)
 
 
-def distance(a: Flat, b: Flat) -> float:
-    """Euclidean distance, also where squares overflow."""
-    out = np.zeros((2, 2))
-    for x, y in zip(a, b):
-        _native.Rows([x, y]).add_sq_distances(out, 0, 1)
-    if np.isfinite(out[0, 1]):
-        return float(np.sqrt(out[0, 1]))
-    halves = [x.astype(np.float64) / 2 - y / 2 for x, y in zip(a, b)]
-    top = max(float(np.abs(h).max(initial=0)) for h in halves)
-    root = float(np.sqrt(sum(np.square(h / top).sum() for h in halves)))
-    with np.errstate(over="ignore"):
-        return float(np.float64(top) * root * 2)
+def gap_to_mean(u: Updates, flat: Flat, workers: int) -> float:
+    """|flat - mean of the updates|, also where squares overflow; no array of the size of an update is made for it."""
+    weights = np.full(u.n, 1 / u.n)
+
+    def squares(scale: float, table: _native.Rows, at: np.ndarray) -> float:
+        blocks = [0.0] * -(-table.d // COLUMNS)  # added in one order, whatever worker takes which columns
+
+        def columns(c0: int, c1: int) -> None:
+            for c in range(c0, c1, COLUMNS):
+                blocks[c // COLUMNS] = table.gap(weights, at, scale, c, min(c + COLUMNS, c1))
+
+        share_columns(table.d, workers, columns)
+        return sum(blocks)
+
+    for scale in (1.0, 2.0**-540):  # squares of the second one cannot overflow
+        total = sum(squares(scale, table, at) for table, at in zip(u.layers, flat))
+        if math.isfinite(total):
+            break
+    return math.sqrt(total) / scale
