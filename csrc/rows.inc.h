@@ -128,18 +128,32 @@ static void ROWS_(fkd_combine)(const ROW *const *rows, int64_t n, const double *
 }
 
 static double ROWS_(fkd_gap)(const ROW *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, const ROW *at,
-                               double scale) {
-  double sums[ROW_BLOCK], t[8] = {0};
+                             double scale) {
+  double sums[ROW_BLOCK], t[8];
+  V s[RV];
+  for (int u = 0; u < RV; ++u) s[u] = vset1(0);
+  memset(t, 0, sizeof t);
   for (int64_t c = c0; c < c1; c += ROW_BLOCK) {
     const int64_t have = c1 - c < ROW_BLOCK ? c1 - c : ROW_BLOCK;
+    int64_t k = 0;
     block_sums(rows, n, weights, c, have, c1, sums);
-    for (int64_t k = 0; k < have; k += 8) {
-      double e[8];
-      for (int64_t j = 0; j < 8; ++j)
-        e[j] = k + j < have ? (double)at[c + k + j] * scale - (double)(ROW)fmin(fmax(sums[k + j], -ROW_MAX), ROW_MAX) * scale : 0;
-      for (int64_t j = 0; j < 8; ++j) t[j] += e[j] * e[j];
+    for (; k + 8 <= have; k += 8) {
+      ROW mean[8];
+      FKD_UNROLL
+      for (int u = 0; u < RV; ++u) {
+        wstore(mean + u * VL, vmin(vmax(vload(sums + k + u * VL), vset1(-ROW_MAX)), vset1(ROW_MAX)));
+        const V e = wload(at + c + k + u * VL) * vset1(scale) - wload(mean + u * VL) * vset1(scale);
+        s[u] = s[u] + e * e;
+      }
+    }
+    for (int64_t j = 0; k + j < have; ++j) { /* less than 8 columns, the last ones */
+      const double e = (double)at[c + k + j] * scale - (double)(ROW)fmin(fmax(sums[k + j], -ROW_MAX), ROW_MAX) * scale;
+      t[j] += e * e;
     }
   }
+  double r[8];
+  for (int u = 0; u < RV; ++u) vstore(r + u * VL, s[u]);
+  for (int j = 0; j < 8; ++j) t[j] += r[j];
   return ((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7]));
 }
 #undef ROWS_
