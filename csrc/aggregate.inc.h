@@ -15,17 +15,21 @@
 #endif
 #define ROW float
 #define ROW_SINGLE 1
+#define ROW_MAX ((double)FLT_MAX)
 #define ROW_SUFFIX _f32
 #include "rows.inc.h"
 #undef ROW
 #undef ROW_SINGLE
+#undef ROW_MAX
 #undef ROW_SUFFIX
 #define ROW double
 #define ROW_SINGLE 0
+#define ROW_MAX DBL_MAX
 #define ROW_SUFFIX _f64
 #include "rows.inc.h"
 #undef ROW
 #undef ROW_SINGLE
+#undef ROW_MAX
 #undef ROW_SUFFIX
 #undef RV
 #undef TI

@@ -14,7 +14,7 @@
 #define FASTKD_H
 #include <stdint.h>
 
-#define FKD_ABI 7          /* changes whenever a struct below changes; compare with table->abi */
+#define FKD_ABI 8          /* changes whenever a struct below changes; compare with table->abi */
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
@@ -81,6 +81,15 @@ typedef struct {
   int depth;
   double gamma, weight_variance, bias_variance;
 } fkd_kernel;
+/* How the columns of n rows are sorted. Runs of 1 .. 32 rows begin at runs[0] = 0, runs[1] ... and are sorted; then come comparators, of
+ * which (a, b) = pairs[2 k], pairs[2 k + 1] leaves the smaller in row a. Afterwards the rows are sorted, at least those of the ranks asked
+ * for; with `halves` their first (n + 1) / 2 and the rest are, each on its own, which does for ranks lo .. n - lo - 1 if they are no more
+ * than two or 2 lo <= n / 2. */
+typedef struct {
+  const uint16_t *runs, *pairs;
+  int64_t n_runs, n_pairs;
+  int halves;
+} fkd_sorter;
 
 #define FKD_DECLARE(real, suffix)                                                                                                       \
   /* What a network learns from, row-aligned with X: labels (n) and / or teacher (n, C) for FKD_CLASSES; values (n, outputs) for        \
@@ -127,24 +136,27 @@ typedef struct {
     int64_t (*network_predict)(const fkd_network *net, const real *packed, const real *X, int64_t n, int softmax, real *out,            \
                                real *scratch);                                                                                          \
     /* LSTM only: one step from `state` (network_state reals, zeros at the start), which it updates; out as for a window that ends here.\
-     * Returns 1 and leaves the state alone if a feature is not finite. scratch: network_predict_scratch(net, 1). */                    \
+     * Returns 1 and leaves the state alone if a feature or the new state is not finite. scratch: network_predict_scratch(net, 1). */                    \
     int64_t (*network_state)(const fkd_network *net);                                                                                   \
     int (*network_push)(const fkd_network *net, const real *packed, real *state, const real *x, int softmax, real *out, real *scratch); \
     /* 1 if all d entries are finite. */                                                                                                \
     int (*finite)(const real *x, int64_t d);                                                                                            \
-    /* Robust aggregation; rows[i] points to the d columns of row i, all finite, n <= 65535. Columns c0 .. c1 - 1 of out are set.       \
-     * The 2 n_pairs entries of `pairs` are comparators: after (a, b) row a holds the smaller. They must leave every rank that is asked \
-     * for in its row: out = mean of ranks lo .. hi - 1, or, for keep > 0, of the keep values nearest to the median (lower first; needs \
-     * all ranks). scratch: 64 n reals. Same bits, also for any split of the columns. */                                                \
-    void (*order)(const real *const *rows, int64_t n, int64_t c0, int64_t c1, const uint16_t *pairs, int64_t n_pairs, int64_t lo,       \
-                  int64_t hi, int64_t keep, real *out, real *scratch);                                                                  \
+    /* Robust aggregation; rows[i] points to the d columns of row i, all finite, n <= 65535. Columns c0 .. c1 - 1 of out are set to the \
+     * mean of ranks lo .. hi - 1, or, for keep > 0, of the keep values nearest to the median (lower first; needs all ranks). scratch:  \
+     * 64 n reals. Same bits, also for any split of the columns. Returns 1 if all that was read must have been finite: then rows need not\
+     * be known to be; else (NaN, inf, or sums that overflow) out is valid only if they are. */                                         \
+    int (*order)(const real *const *rows, int64_t n, int64_t c0, int64_t c1, const fkd_sorter *how, int64_t lo, int64_t hi,            \
+                 int64_t keep, real *out, real *scratch);                                                                               \
     /* out[i, j] += |rows[i] - rows[j]|^2 for i < j, out (n, n), for the groups first, first + step ... of 4 rows i each: workers share \
      * groups. Overflow gives inf. Same bits, for any step. */                                                                          \
     void (*sq_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                      \
-    /* The same for float in float, each sum within 1e-5 of itself, or less than d 2^-140 off; inf from 1e38 on. Double: sq_distances. */\
+    /* The same in the precision of the rows: float within 1e-5 of itself, double within 1e-9, or less than d 2^-140 off; inf from 1e38 on\
+     * for float. */                                                                                                                    \
     void (*rough_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                   \
     /* out[c] = sum_i weights[i] * rows[i][c], in double, in that order. out may be one of the rows. Same bits. */                      \
     void (*combine)(const real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, real *out);                      \
+    /* sum_c ((at[c] - m[c]) scale)^2 over columns c0 .. c1 - 1, m what combine would write, but finite. Same bits. */                  \
+    double (*gap)(const real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, const real *at, double scale);     \
     /* A perceptron with exits: gradient and epoch as for mlp_*, with labels, weights and `how` of t, which has no teacher of its own. */\
     int64_t (*exits_scratch)(const fkd_mlp *net, const fkd_exits *e, int64_t rows);                                                     \
     double (*exits_gradient)(const fkd_mlp *net, const fkd_exits *e, const real *params, const real *X, const fkd_targets##suffix *t,   \

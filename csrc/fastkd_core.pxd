@@ -67,6 +67,13 @@ cdef extern from "fastkd.h" nogil:
         double weight_variance
         double bias_variance
 
+    ctypedef struct fkd_sorter:
+        const uint16_t *runs
+        const uint16_t *pairs
+        int64_t n_runs
+        int64_t n_pairs
+        int halves
+
     ctypedef struct fkd_targets_f32:
         int kind
         fkd_distill how
@@ -109,10 +116,11 @@ cdef extern from "fastkd.h" nogil:
         int64_t (*network_state)(const fkd_network *) noexcept nogil
         int (*network_push)(const fkd_network *, const float *, float *, const float *, int, float *, float *) noexcept nogil
         int (*finite)(const float *, int64_t) noexcept nogil
-        void (*order)(const float **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
+        int (*order)(const float **, int64_t, int64_t, int64_t, const fkd_sorter *, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
         void (*sq_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*rough_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const float **, int64_t, const double *, int64_t, int64_t, float *) noexcept nogil
+        double (*gap)(const float **, int64_t, const double *, int64_t, int64_t, const float *, double) noexcept nogil
         int64_t (*exits_scratch)(const fkd_mlp *, const fkd_exits *, int64_t) noexcept nogil
         double (*exits_gradient)(const fkd_mlp *, const fkd_exits *, const float *, const float *, const fkd_targets_f32 *, int64_t, double,
                                  float *, float *) noexcept nogil
@@ -154,10 +162,11 @@ cdef extern from "fastkd.h" nogil:
         int64_t (*network_state)(const fkd_network *) noexcept nogil
         int (*network_push)(const fkd_network *, const double *, double *, const double *, int, double *, double *) noexcept nogil
         int (*finite)(const double *, int64_t) noexcept nogil
-        void (*order)(const double **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
+        int (*order)(const double **, int64_t, int64_t, int64_t, const fkd_sorter *, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
         void (*sq_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*rough_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
         void (*combine)(const double **, int64_t, const double *, int64_t, int64_t, double *) noexcept nogil
+        double (*gap)(const double **, int64_t, const double *, int64_t, int64_t, const double *, double) noexcept nogil
         int64_t (*exits_scratch)(const fkd_mlp *, const fkd_exits *, int64_t) noexcept nogil
         double (*exits_gradient)(const fkd_mlp *, const fkd_exits *, const double *, const double *, const fkd_targets_f64 *, int64_t, double,
                                  double *, double *) noexcept nogil

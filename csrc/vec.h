@@ -41,11 +41,15 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FKD_INLINE static __forceinline
 #define FKD_PREFETCH(p) ((void)(p))
+#define FKD_PREFETCH_FAR(p) ((void)(p))
 #define FKD_UNROLL
+#define FKD_UNROLL_32
 #else
 #define FKD_INLINE static inline __attribute__((always_inline, unused))
 #define FKD_PREFETCH(p) __builtin_prefetch(p)
+#define FKD_PREFETCH_FAR(p) __builtin_prefetch(p, 0, 2) /* into L2 */
 #define FKD_UNROLL _Pragma("GCC unroll 16")
+#define FKD_UNROLL_32 _Pragma("GCC unroll 32")
 #endif
 
 #if defined(FKD_SCALAR)

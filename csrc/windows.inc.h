@@ -157,6 +157,11 @@ static int FN(fkd_network_push)(const fkd_network *net, const REAL *packed, REAL
     s += 2 * m;
   }
   window_step(net, packed, x, 0, 1, &k);
+  for (int l = 0; l < L; ++l) /* finite features may be too large once they are scaled or weighted */
+    if (not_finite(k.a[l] + net->widths[l], net->widths[l + 1]) || not_finite(k.c[l], net->widths[l + 1])) {
+      for (int64_t c = 0; c < C; ++c) out[c] = (REAL)NAN;
+      return 1;
+    }
   s = state;
   for (int l = 0; l < L; ++l) {
     const int64_t m = net->widths[l + 1];

@@ -49,25 +49,39 @@ cdef class Rows:
                 found.append(i)
         return found
 
-    def order(self, cnp.ndarray pairs not None, int64_t lo, int64_t hi, int64_t keep, out, int64_t c0, int64_t c1):
-        """out[c0:c1] = mean of ranks lo .. hi - 1 of the columns, or of the `keep` values nearest to their medians."""
+    def order(self, cnp.ndarray runs not None, cnp.ndarray pairs not None, bint halves, int64_t lo, int64_t hi, int64_t keep, out,
+              int64_t c0, int64_t c1):
+        """out[c0:c1] = mean of ranks lo .. hi - 1 of the columns, or of the `keep` values nearest to their medians.
+
+        False where the rows may hold NaN or inf: out is valid only if they do not. fastkd.h says what sorts the columns.
+        """
         cdef void *to = self.target(out, c0, c1)
-        cdef const uint16_t *net = <const uint16_t *>cnp.PyArray_DATA(pairs)
-        cdef int64_t n_pairs = cnp.PyArray_SIZE(pairs) // 2
+        cdef fkd.fkd_sorter how
         cdef Scratch tile = Scratch(64 * self.n * (4 if self.single else 8))
-        if not is_plain(pairs, cnp.NPY_UINT16) or not 0 <= lo < hi <= self.n or not 0 <= keep <= self.n:
-            raise ValueError("pairs must be uint16, and the ranks among the rows")
+        cdef int64_t k, end
+        cdef int finite
+        if (not is_plain(runs, cnp.NPY_UINT16) or not is_plain(pairs, cnp.NPY_UINT16) or not 0 <= lo < hi <= self.n
+                or not 0 <= keep <= self.n or (halves and (keep != 0 or lo + hi != self.n))):
+            raise ValueError("runs and pairs must be uint16, and the ranks among the rows, in the middle for halves")
+        how.runs, how.n_runs = <const uint16_t *>cnp.PyArray_DATA(runs), cnp.PyArray_SIZE(runs)
+        how.pairs, how.n_pairs = <const uint16_t *>cnp.PyArray_DATA(pairs), cnp.PyArray_SIZE(pairs) // 2
+        how.halves = halves
+        for k in range(how.n_runs):
+            end = how.runs[k + 1] if k + 1 < how.n_runs else self.n
+            if not 1 <= end - how.runs[k] <= 32 or (k == 0 and how.runs[0] != 0):
+                raise ValueError("runs must begin at 0 and have 1 to 32 rows each")
         with nogil:
             if self.single:
-                T.f32.order(<const float **>self.table.data, self.n, c0, c1, net, n_pairs, lo, hi, keep, <float *>to, <float *>tile.data)
+                finite = T.f32.order(<const float **>self.table.data, self.n, c0, c1, &how, lo, hi, keep, <float *>to, <float *>tile.data)
             else:
-                T.f64.order(<const double **>self.table.data, self.n, c0, c1, net, n_pairs, lo, hi, keep, <double *>to,
-                            <double *>tile.data)
+                finite = T.f64.order(<const double **>self.table.data, self.n, c0, c1, &how, lo, hi, keep, <double *>to,
+                                     <double *>tile.data)
+        return bool(finite)
 
     def add_sq_distances(self, cnp.ndarray out not None, int64_t first, int64_t step, bint rough=False):
         """out[i, j] += |row i - row j|^2 for i < j and every step-th group of 4 rows i from group `first` on.
 
-        Rough ones of float32 rows are within 1e-5 of themselves.
+        Rough ones are within 1e-5 of themselves for float32 rows, 1e-9 for float64.
         """
         if not is_plain(out, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(out) != self.n * self.n or first < 0 or step < 1:
             raise ValueError("out must be a float64 array (n, n), first >= 0 and step >= 1")
@@ -75,6 +89,8 @@ cdef class Rows:
         with nogil:
             if self.single and rough:
                 T.f32.rough_distances(<const float **>self.table.data, self.n, self.d, first, step, to)
+            elif rough:
+                T.f64.rough_distances(<const double **>self.table.data, self.n, self.d, first, step, to)
             elif self.single:
                 T.f32.sq_distances(<const float **>self.table.data, self.n, self.d, first, step, to)
             else:
@@ -91,6 +107,20 @@ cdef class Rows:
                 T.f32.combine(<const float **>self.table.data, self.n, w, c0, c1, <float *>to)
             else:
                 T.f64.combine(<const double **>self.table.data, self.n, w, c0, c1, <double *>to)
+
+    def gap(self, cnp.ndarray weights not None, at, double scale, int64_t c0, int64_t c1):
+        """Sum over columns c0 .. c1 - 1 of the squares of scale * (at - sum_i weights[i] * row i)."""
+        cdef void *to = self.target(at, c0, c1)
+        cdef double sum
+        if not is_plain(weights, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(weights) != self.n:
+            raise ValueError("weights must be float64, one a row")
+        cdef const double *w = <const double *>cnp.PyArray_DATA(weights)
+        with nogil:
+            if self.single:
+                sum = T.f32.gap(<const float **>self.table.data, self.n, w, c0, c1, <const float *>to, scale)
+            else:
+                sum = T.f64.gap(<const double **>self.table.data, self.n, w, c0, c1, <const double *>to, scale)
+        return sum
 
 
 def alike(rows):
@@ -123,32 +153,45 @@ def mirror(cnp.ndarray D not None):
     return top
 
 
-def krum_choice(cnp.ndarray D not None, int64_t neighbors, double slack, double tiny):
-    """(Krum scores, the lowest one's position or -1 where errors of slack * score + tiny leave it open). D is symmetric, n <= 64."""
-    cdef int64_t n = cnp.PyArray_DIMS(D)[0], i, j, k, best = 0
+def krum_choice(cnp.ndarray D not None, int64_t neighbors, int64_t m, double slack, double tiny):
+    """(Krum scores, positions of the m lowest or None where errors of slack * score + tiny leave them open). D is symmetric, n <= 64."""
+    cdef int64_t n = cnp.PyArray_DIMS(D)[0], i, j, k
     cdef const double *x = <const double *>cnp.PyArray_DATA(D)
     cdef double row[64]
-    cdef double v, sum
-    if not is_plain(D, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(D) != n * n or n > 64 or not 0 <= neighbors < n:
-        raise ValueError("D must be a float64 array (n, n), n <= 64, with fewer neighbors than rows")
+    cdef double sum, high
+    if not is_plain(D, cnp.NPY_DOUBLE) or cnp.PyArray_SIZE(D) != n * n or n > 64 or not 0 <= neighbors < n or not 1 <= m <= n:
+        raise ValueError("D must be a float64 array (n, n), n <= 64, with fewer neighbors than rows, and m from 1 to n")
     cdef cnp.npy_intp length = n
     cdef cnp.ndarray scores = <cnp.ndarray>cnp.PyArray_EMPTY(1, &length, cnp.NPY_DOUBLE, 0)
     cdef double *s = <double *>cnp.PyArray_DATA(scores)
     for i in range(n):
-        for j in range(n):  # sorted as they come: faster than any other way for so few
-            v = x[i * n + j]
-            k = j
-            while k > 0 and row[k - 1] > v:
-                row[k] = row[k - 1]
-                k -= 1
-            row[k] = v
+        ascending(x + i * n, n, row)
         sum = 0
         for j in range(neighbors + 1):  # the 0 of a row to itself adds nothing
             sum += row[j]
         s[i] = sum
-        if sum < s[best]:
-            best = i
+    ascending(s, n, row)
+    high = row[m - 1] + (slack * row[m - 1] + tiny)
+    length = m
+    cdef cnp.ndarray chosen = <cnp.ndarray>cnp.PyArray_EMPTY(1, &length, cnp.NPY_INT64, 0)
+    cdef int64_t *to = <int64_t *>cnp.PyArray_DATA(chosen)
     k = 0
     for i in range(n):
-        k += s[i] - (slack * s[i] + tiny) <= s[best] + (slack * s[best] + tiny)
-    return scores, best if k == 1 else -1
+        if s[i] - (slack * s[i] + tiny) <= high:
+            if k < m:
+                to[k] = i
+            k += 1
+    return scores, chosen if k == m else None
+
+
+cdef void ascending(const double *x, int64_t n, double *to) noexcept nogil:
+    """Sorted as they come: for up to 64 sooner than any other way."""
+    cdef int64_t j, k
+    cdef double v
+    for j in range(n):
+        v = x[j]
+        k = j
+        while k > 0 and to[k - 1] > v:
+            to[k] = to[k - 1]
+            k -= 1
+        to[k] = v

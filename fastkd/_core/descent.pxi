@@ -12,7 +12,7 @@ cdef void add_up(real *x, real *v, const real *g, int64_t n, real rate, real mom
         x[i] -= rate * v[i]
 
 
-cdef int ascending(const void *a, const void *b) noexcept nogil:
+cdef int compare_doubles(const void *a, const void *b) noexcept nogil:
     return ((<const double *>a)[0] > (<const double *>b)[0]) - ((<const double *>a)[0] < (<const double *>b)[0])
 
 
@@ -25,7 +25,7 @@ cdef void cut(real *g, int64_t n, int64_t d, double most, double *length) noexce
         for c in range(d):
             square += <double>g[r * d + c] * <double>g[r * d + c]
         length[r] = length[n + r] = sqrt(square)
-    qsort(length + n, n, sizeof(double), ascending)
+    qsort(length + n, n, sizeof(double), compare_doubles)
     limit = most * (length[n + (n - 1) // 2] + length[n + n // 2]) / 2
     for r in range(n):
         if length[r] > limit:

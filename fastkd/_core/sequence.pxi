@@ -16,8 +16,8 @@ cdef int64_t fill_network(fkd.fkd_network *net, str kind, int64_t steps, widths,
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}")
     if not 2 <= len(widths) <= fkd.FKD_MAX_LAYERS + 1 or min(widths) < 1:
         raise ValueError(f"widths must be 2 to {fkd.FKD_MAX_LAYERS + 1} positive numbers (features, then of each layer); got {widths}")
-    if steps < 1 or kernel_size < 1 or (kind == "lstm" and kernel_size != 1):
-        raise ValueError(f"steps and kernel_size must be >= 1, kernel_size 1 for an LSTM; got {steps} and {kernel_size}")
+    if not (1 <= steps <= 1 << 24 and 1 <= kernel_size <= 1 << 16) or (kind == "lstm" and kernel_size != 1):
+        raise ValueError(f"steps must lie in 1 .. 2^24, kernel_size in 1 .. 2^16 (1 for an LSTM); got {steps} and {kernel_size}")
     n = fill_net(&net.head, sizes, activation)
     if net.head.sizes[0] != widths[len(widths) - 1]:
         raise ValueError(f"the head must take the {widths[len(widths) - 1]} outputs of the last layer; got {sizes}")

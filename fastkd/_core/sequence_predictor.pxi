@@ -129,32 +129,37 @@ cdef class StreamCore:
         self.memory = np.zeros(predictor.state_size, predictor.dtype)
         self.work = Scratch((4 if predictor.typenum == cnp.NPY_FLOAT else 8) * predictor.row_work)
 
+    cdef StreamCore checked(self):
+        if self.predictor is None:
+            raise TypeError("this stream was made without a predictor")
+        return self
+
     @property
     def n_seen(self):
-        """Steps since the last reset."""
-        return int(self.memory[self.predictor.state_size - 1])
+        """Steps since the last reset; in float32 up to 2^24, where it stays."""
+        return int(self.checked().memory[self.predictor.state_size - 1])
 
     @property
     def state(self):
         """All that the stream remembers, a 1-D array (a copy); assign such an array to go on from there."""
-        return self.memory.copy()
+        return self.checked().memory.copy()
 
     @state.setter
     def state(self, value):
-        array = _check.as_real(value, "state", self.predictor.dtype)
+        array = _check.as_real(value, "state", self.checked().predictor.dtype)
         if array.shape != (self.predictor.state_size,) or not np.isfinite(array).all():
             raise ValueError(f"state must be {self.predictor.state_size} finite numbers, as a stream of this model gave them")
         count = array[len(array) - 1]
-        if count < 0 or count != np.floor(count):
+        if not 0 <= count <= 2.0**53 or count != np.floor(count):
             raise ValueError(f"the last entry of state must be a number of steps; got {count}")
         self.memory[...] = array
 
     def reset(self):
         """Forget everything, as before the first step."""
-        self.memory[...] = 0
+        self.checked().memory[...] = 0
 
     def push(self, row, out=None):
-        cdef SequencePredictorCore p = self.predictor
+        cdef SequencePredictorCore p = self.checked().predictor
         cdef cnp.ndarray x, y
         cdef int bad
         if not is_plain(row, p.typenum):
@@ -172,5 +177,5 @@ cdef class StreamCore:
             bad = p.table.f64.network_push(&p.net, <double *>p.packed.data, <double *>cnp.PyArray_DATA(<cnp.ndarray>self.memory),
                                            <double *>cnp.PyArray_DATA(x), 1, <double *>cnp.PyArray_DATA(y), <double *>self.work.data)
         if bad and p.raises:
-            raise ValueError("row holds a feature that is NaN or infinite; the state is as before")
+            raise ValueError("row holds a feature that is NaN, infinite, or too large for the network; the state is as before")
         return y

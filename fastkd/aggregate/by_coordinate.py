@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastkd import _check
-from fastkd.aggregate.running import as_count, combine, finish, order, require, targets, usable
+from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, order, require, sums, targets
+from fastkd.aggregate.updates import Updates, read, without_rejected
 
 __all__ = ["meamed", "mean", "median", "trimmed_mean"]
+
+Ranks = tuple[int, int, int]  # lo, hi and keep, as `order` takes them
 
 
 def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -22,7 +26,7 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     weights : array of shape (n,), optional
         Weights of the clients, finite, >= 0, not all zero; equal by default.
     workers : int
-        Threads. The result does not depend on it.
+        Threads, -1 for one a core. The result does not depend on it.
     out : ndarray or list of ndarrays, optional
         Where to write: shape and dtype of one update.
     return_info : bool
@@ -46,19 +50,28 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     >>> mean([[1.0, 2.0], [3.0, 6.0]], weights=[3, 1])
     array([1.5, 3. ])
     """
-    workers = as_count(workers, "workers", 1)
-    u, _ = usable(updates)
-    w = np.ones(u.n)
-    if weights is not None:
-        n = u.given
-        w = _check.as_real(weights, "weights", np.float64)
-        if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any():
-            raise ValueError(f"weights must be {n} finite numbers >= 0; got shape {w.shape}")
-        w = w[u.clients]
-        if not w.any():
-            raise ValueError("weights of the usable clients are all zero")
+    workers = as_workers(workers)
+    u, _ = enough(read(updates, look=out is not None), None)  # an error must leave `out` as it was
+    flat = targets(u, out)
+    if not sums(u, _shares(weights, u), flat, workers):
+        u, _ = enough(without_rejected(u), None)
+        combine(u, _shares(weights, u), flat, workers)
+    return finish(u, flat, out, return_info, workers)
+
+
+def _shares(weights: Any, u: Updates) -> np.ndarray:
+    """Weights of the usable clients, with sum 1."""
+    if weights is None:
+        return np.full(u.n, 1 / u.n)
+    n = u.given
+    w = _check.as_real(weights, "weights", np.float64)
+    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any():
+        raise ValueError(f"weights must be {n} finite numbers >= 0; got shape {w.shape}")
+    w = w[u.clients]
+    if not w.any():
+        raise ValueError("weights of the usable clients are all zero")
     w = w / w.max()
-    return finish(u, combine(u, w / w.sum(), targets(u, out), workers), out, return_info, workers)
+    return w / w.sum()
 
 
 def median(updates: Any, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -74,9 +87,8 @@ def median(updates: Any, *, workers: int = 1, out: Any = None, return_info: bool
     >>> median([[1.0, 2.0], [3.0, 6.0], [1e9, -1e9]])
     array([3., 2.])
     """
-    workers = as_count(workers, "workers", 1)
-    u, _ = usable(updates)
-    flat = order(u, (u.n - 1) // 2, u.n // 2 + 1, 0, targets(u, out), workers)
+    workers = as_workers(workers)
+    u, flat = _by_rank(updates, None, lambda n, _: ((n - 1) // 2, n // 2 + 1, 0), workers, out)
     return finish(u, flat, out, return_info, workers)
 
 
@@ -105,10 +117,14 @@ def trimmed_mean(updates: Any, f: int, *, workers: int = 1, out: Any = None, ret
     >>> trimmed_mean([[1.0], [2.0], [3.0], [1e9]], f=1)
     array([2.5])
     """
-    workers, f = as_count(workers, "workers", 1), as_count(f, "f")
-    u, f = usable(updates, f)
-    require(u.n, f, u.n > 2 * f, "n > 2f", "trimmed_mean", "Yin et al. 2018")
-    return finish(u, order(u, f, u.n - f, 0, targets(u, out), workers), out, return_info, workers)
+    workers, f = as_workers(workers), as_count(f, "f")
+
+    def ranks(n: int, f: int) -> Ranks:
+        require(n, f, n > 2 * f, "n > 2f", "trimmed_mean", "Yin et al. 2018")
+        return f, n - f, 0
+
+    u, flat = _by_rank(updates, f, ranks, workers, out)
+    return finish(u, flat, out, return_info, workers)
 
 
 def meamed(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -122,8 +138,30 @@ def meamed(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
     >>> meamed([[1.0], [2.0], [3.0], [1e9]], f=1)
     array([2.])
     """
-    workers, f = as_count(workers, "workers", 1), as_count(f, "f")
-    u, f = usable(updates, f)
-    require(u.n, f, u.n > 2 * f, "n > 2f", "meamed", "Xie, Koyejo and Gupta 2018")
-    middle = (u.n - 1) // 2
-    return finish(u, order(u, middle, u.n // 2 + 1, u.n - f, targets(u, out), workers), out, return_info, workers)
+    workers, f = as_workers(workers), as_count(f, "f")
+
+    def ranks(n: int, f: int) -> Ranks:
+        require(n, f, n > 2 * f, "n > 2f", "meamed", "Xie, Koyejo and Gupta 2018")
+        return (n - 1) // 2, n // 2 + 1, n - f
+
+    u, flat = _by_rank(updates, f, ranks, workers, out)
+    return finish(u, flat, out, return_info, workers)
+
+
+def _by_rank(
+    updates: Any, f: int | None, ranks: Callable[[int, int], Ranks], workers: int, out: Any
+) -> tuple[Updates, list[np.ndarray]]:
+    """The usable updates and what `order` makes of them; `ranks` says which ranks of n values are wanted with f.
+
+    The kernel itself notices NaN and inf, so that most updates are read once; `out` must not be written to before they
+    have been looked for, since an error must leave it as it was.
+    """
+    u, left = enough(read(updates, look=False), f)
+    look = out is not None or u.n <= 2 * left
+    if look:
+        u, left = enough(without_rejected(u), f)
+    flat = targets(u, out)
+    if not order(u, *ranks(u.n, left), flat, workers) and not look:
+        u, left = enough(without_rejected(u), f)
+        order(u, *ranks(u.n, left), flat, workers)
+    return u, flat

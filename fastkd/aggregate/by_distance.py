@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 
 from fastkd.aggregate.bulyan_choice import bulyan_choice
-from fastkd.aggregate.running import as_count, combine, enough, finish, order, require, sq_distances, targets, usable
+from fastkd.aggregate.running import (
+    as_count,
+    as_workers,
+    combine,
+    enough,
+    finish,
+    order,
+    require,
+    sq_distances,
+    targets,
+    usable,
+)
 from fastkd.aggregate.screening import krum_scores_of, lowest_scores, rough_distances
 from fastkd.aggregate.updates import Updates, read, without_rejected
 
@@ -44,7 +55,7 @@ def pairwise_sq_distances(updates: Any, *, workers: int = 1) -> np.ndarray:
     array([[ 0., 25.],
            [25.,  0.]])
     """
-    workers = as_count(workers, "workers", 1)
+    workers = as_workers(workers)
     u, _ = usable(updates)
     D = sq_distances(u, workers)
     if not len(u.rejected):
@@ -66,7 +77,7 @@ def krum_scores(updates: Any, f: int, *, workers: int = 1) -> np.ndarray:
     >>> krum_scores([[0.0], [1.0], [3.0], [10.0]], f=0)
     array([ 10.,   5.,  13., 130.])
     """
-    workers, f = as_count(workers, "workers", 1), as_count(f, "f")
+    workers, f = as_workers(workers), as_count(f, "f")
     u, f = _usable(updates, f, "krum_scores")
     scores = np.full(u.given, np.nan)
     scores[u.clients] = krum_scores_of(sq_distances(u, workers), u.n - f - 2)
@@ -152,13 +163,14 @@ def bulyan(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
     >>> bulyan(np.array([[1.0], [1.2], [1.1], [0.9], [1.3], [0.8], [50.0]]), f=1).round(2)
     array([1.1])
     """
-    workers, f = as_count(workers, "workers", 1), as_count(f, "f")
+    workers, f = as_workers(workers), as_count(f, "f")
     u, f = usable(updates, f)
     require(u.n, f, u.n >= 4 * f + 3, "n >= 4f + 3", "bulyan", "El Mhamdi, Guerraoui and Rouault 2018")
     D = sq_distances(u, workers)
     chosen = np.sort(bulyan_choice(D, f))
     few = u.subset(chosen)
-    flat = order(few, (few.n - 1) // 2, few.n // 2 + 1, u.n - 4 * f, targets(u, out), workers)
+    flat = targets(u, out)
+    order(few, (few.n - 1) // 2, few.n // 2 + 1, u.n - 4 * f, flat, workers)
     return finish(u, flat, out, return_info, workers, chosen, krum_scores_of(D, u.n - f - 2))
 
 
@@ -169,7 +181,7 @@ def _usable(updates: Any, f: int, rule: str) -> tuple[Updates, int]:
 
 
 def _multi(updates: Any, f: int, m: int | None, rule: str, workers: int, out: Any, return_info: bool) -> Any:
-    workers, f = as_count(workers, "workers", 1), as_count(f, "f")
+    workers, f = as_workers(workers), as_count(f, "f")
     u = read(updates, look=False)
     D = rough_distances(u, workers)
     u, f = enough(u if D is not None else without_rejected(u), f)  # rough distances exist between finite updates only

@@ -8,9 +8,9 @@ import numpy as np
 
 from fastkd import _check
 from fastkd._core import _native
-from fastkd.aggregate.running import as_count, combine, enough, finish, sq_distances, targets, usable
+from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, sq_distances, targets, usable
 from fastkd.aggregate.screening import TINY, rough_distances
-from fastkd.aggregate.updates import Updates, read, without_rejected
+from fastkd.aggregate.updates import SINGLE, Updates, read, without_rejected
 
 __all__ = ["centered_clipping", "geometric_median"]
 
@@ -56,10 +56,10 @@ def geometric_median(
     >>> geometric_median([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [1.0, 1.0]])
     array([1., 1.])
     """
-    workers = as_count(workers, "workers", 1)
+    workers = as_workers(workers)
     tolerance, steps = _check.as_positive(tolerance, "tolerance"), as_count(max_iterations, "max_iterations", 1)
     u = read(updates, look=False)
-    D = rough_distances(u, workers)  # which exist between finite updates only
+    D = rough_distances(u, workers) if u.dtype == SINGLE else None  # which exist between finite updates only
     u, _ = enough(u if D is not None else without_rejected(u), None)
     if D is None or not _alike(D, u):
         D = sq_distances(u, workers)
@@ -193,7 +193,7 @@ def centered_clipping(
     >>> centered_clipping([[1.0], [2.0], [300.0]], radius=3.0)
     array([2.])
     """
-    workers = as_count(workers, "workers", 1)
+    workers = as_workers(workers)
     radius, iterations = _check.as_positive(radius, "radius"), as_count(iterations, "iterations", 1)
     u, _ = usable(updates)
     c = _center(u, center)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastkd import _check
-from fastkd.aggregate.running import as_count, combine, require, sq_distances, usable
+from fastkd.aggregate.running import as_count, as_workers, combine, require, sq_distances, usable
 from fastkd.aggregate.updates import Updates
 
 __all__ = ["bucketing", "nearest_neighbor_mixing"]
@@ -44,7 +44,7 @@ def nearest_neighbor_mixing(updates: Any, f: int, *, workers: int = 1) -> Any:
            [ 3.],
            [36.]])
     """
-    workers, f = as_count(workers, "workers", 1), as_count(f, "f")
+    workers, f = as_workers(workers), as_count(f, "f")
     u, f = usable(updates, f)
     require(u.n, f, u.n > 2 * f, "n > 2f", "nearest_neighbor_mixing", "Allouah et al. 2023")
     near = np.argsort(sq_distances(u, workers), axis=1, kind="stable")[:, : u.n - f]
@@ -83,7 +83,7 @@ def bucketing(updates: Any, size: int, *, random_state: Any = None, workers: int
            [6.],
            [9.]])
     """
-    workers, size = as_count(workers, "workers", 1), as_count(size, "size", 1)
+    workers, size = as_workers(workers), as_count(size, "size", 1)
     u, _ = usable(updates)
     places = np.arange(u.n)
     if random_state is not None:

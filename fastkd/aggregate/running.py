@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import numbers
+import os
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ import numpy as np
 from fastkd import _check
 from fastkd._core import _native
 from fastkd.aggregate.info import AggregateInfo
-from fastkd.aggregate.updates import Updates, read, share_columns, share_groups
+from fastkd.aggregate.sorting import comparators
+from fastkd.aggregate.updates import COLUMNS, Updates, read, share_columns, share_groups
 
 THREADS_FROM = 1 << 24  # differences (n n d), here half a millisecond of work: fewer are over before threads have begun
 Flat = list[np.ndarray]  # a result, one flat array a layer
@@ -23,6 +26,14 @@ def as_count(value: Any, name: str, low: int = 0) -> int:
     if value < low:
         raise ValueError(f"{name} must be >= {low}; got {value}")
     return int(value)
+
+
+def as_workers(value: Any) -> int:
+    """Threads to share the work; -1 is one a core."""
+    n = as_count(value, "workers", -1)
+    if n == 0:
+        raise ValueError("workers must be >= 1, or -1 for all cores; got 0")
+    return os.cpu_count() or 1 if n == -1 else n
 
 
 def usable(updates: Any, f: int | None = None) -> tuple[Updates, int]:
@@ -82,32 +93,44 @@ def finish(
                 a[...] = b.reshape(a.shape)
     if not return_info:
         return result
-    mean = combine(u, np.full(u.n, 1 / u.n), u.empty(), workers)
     chosen = u.clients if selected is None else u.clients[selected]
     if scores is not None and len(u.rejected):
         every = np.full(u.given, np.nan)
         every[u.clients] = scores
         scores = every
-    return result, AggregateInfo(chosen.copy(), scores, u.rejected, distance(flat, mean))
+    return result, AggregateInfo(chosen.copy(), scores, u.rejected, gap_to_mean(u, flat, workers))
+
+
+def sums(u: Updates, weights: np.ndarray, flat: Flat, workers: int) -> bool:
+    """sum_i weights[i] * update i into `flat`; whether it is finite, as it never is where an update is not."""
+    for table, to in zip(u.layers, flat):
+        share_columns(table.d, workers, functools.partial(table.combine, weights, to))
+    return not any(_native.Rows([to]).not_finite() for to in flat)
 
 
 def combine(u: Updates, weights: np.ndarray, flat: Flat, workers: int) -> Flat:
-    """sum_i weights[i] * update i into `flat`."""
-    for table, to in zip(u.layers, flat):
-        share_columns(table.d, workers, functools.partial(table.combine, weights, to))
-        # the last bits of weights that sum to 1 may carry values next to the largest number over it
+    """The same for finite updates and weights with sum 1, finite."""
+    if not sums(u, weights, flat, workers):  # the last bits of weights may carry the largest numbers over the end
         limit = np.finfo(u.dtype).max
-        if to.size and (to.max() > limit or to.min() < -limit):
+        for to in flat:
             np.clip(to, -limit, limit, out=to)
     return flat
 
 
-def order(u: Updates, lo: int, hi: int, keep: int, flat: Flat, workers: int) -> Flat:
-    """Means of ranks lo .. hi - 1 of each column, or of the `keep` values nearest to its median."""
-    pairs = comparators(u.n, 0, u.n) if keep else comparators(u.n, lo, hi)
+def order(u: Updates, lo: int, hi: int, keep: int, flat: Flat, workers: int) -> bool:
+    """Means of ranks lo .. hi - 1 of each column, or of the `keep` values nearest to its median.
+
+    False where the updates may hold NaN or inf; then `flat` is to be trusted only if they do not.
+    """
+    network = comparators(u.n, lo, hi, bool(keep))
+    finite = []
     for table, to in zip(u.layers, flat):
-        share_columns(table.d, workers, functools.partial(table.order, pairs, lo, hi, keep, to))
-    return flat
+
+        def columns(c0: int, c1: int, table: _native.Rows = table, to: np.ndarray = to) -> None:
+            finite.append(table.order(*network, lo, hi, keep, to, c0, c1))
+
+        share_columns(table.d, workers, columns)
+    return all(finite)
 
 
 def sq_distances(u: Updates, workers: int, *, rough: bool = False, rows: int | None = None) -> np.ndarray:
@@ -141,42 +164,22 @@ def sq_distances_and_largest(
     return out, _native.mirror(out)
 
 
-def distance(a: Flat, b: Flat) -> float:
-    """Euclidean distance, also where squares overflow."""
-    out = np.zeros((2, 2))
-    for x, y in zip(a, b):
-        _native.Rows([x, y]).add_sq_distances(out, 0, 1)
-    if np.isfinite(out[0, 1]):
-        return float(np.sqrt(out[0, 1]))
-    halves = [x.astype(np.float64) / 2 - y / 2 for x, y in zip(a, b)]
-    top = max(float(np.abs(h).max(initial=0)) for h in halves)
-    root = float(np.sqrt(sum(np.square(h / top).sum() for h in halves)))
-    with np.errstate(over="ignore"):
-        return float(np.float64(top) * root * 2)
+def gap_to_mean(u: Updates, flat: Flat, workers: int) -> float:
+    """|flat - mean of the updates|, also where squares overflow; no array of the size of an update is made for it."""
+    weights = np.full(u.n, 1 / u.n)
 
+    def squares(scale: float, table: _native.Rows, at: np.ndarray) -> float:
+        blocks = [0.0] * -(-table.d // COLUMNS)  # added in one order, whatever worker takes which columns
 
-@functools.lru_cache(maxsize=64)
-def comparators(n: int, lo: int, hi: int) -> np.ndarray:
-    """Batcher's merge exchange (Knuth, volume 3, algorithm 5.2.2M), less what ranks lo .. hi - 1 do not need."""
-    if n > 65535:
-        raise ValueError(f"order statistics serve at most 65535 clients; got {n}")
-    network: list[tuple[int, int]] = []
-    top = 1 << max(n - 1, 0).bit_length() >> 1
-    p = top
-    while p > 0:
-        q, r, d = top, 0, p
-        while True:
-            network += [(i, i + d) for i in range(n - d) if i & p == r]
-            if q == p:
-                break
-            d, q, r = q - p, q >> 1, p
-        p >>= 1
-    needed = set(range(lo, hi))
-    kept = []
-    for a, b in reversed(network):
-        if a in needed or b in needed:
-            needed.update((a, b))
-            kept.append((a, b))
-    pairs = np.array(kept[::-1], dtype=np.uint16).reshape(-1)
-    pairs.flags.writeable = False
-    return pairs
+        def columns(c0: int, c1: int) -> None:
+            for c in range(c0, c1, COLUMNS):
+                blocks[c // COLUMNS] = table.gap(weights, at, scale, c, min(c + COLUMNS, c1))
+
+        share_columns(table.d, workers, columns)
+        return sum(blocks)
+
+    for scale in (1.0, 2.0**-540):  # squares of the second one cannot overflow
+        total = sum(squares(scale, table, at) for table, at in zip(u.layers, flat))
+        if math.isfinite(total):
+            break
+    return math.sqrt(total) / scale

@@ -1,4 +1,4 @@
-"""Which updates have the lowest Krum scores: float32 distances tell nearly all apart, float64 ones decide the rest."""
+"""Which updates have the lowest Krum scores: quick distances tell nearly all apart, exact ones decide the rest."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import numpy as np
 
 from fastkd._core import _native
 from fastkd.aggregate.running import sq_distances, sq_distances_and_largest
-from fastkd.aggregate.updates import SINGLE, Updates
+from fastkd.aggregate.updates import DOUBLE, SINGLE, Updates
 
 __all__ = ["krum_scores_of", "lowest_scores", "rough_distances"]
 
-SLACK = 1e-5  # relative error that a rough distance never has (csrc/distances.inc.h)
+SLACK = {SINGLE: 1e-5, DOUBLE: 1e-9}  # relative error that a rough distance never has (csrc/distances.inc.h)
+ROUNDING = 1e-12  # far above what the order of a sum changes in its last bits
 TINY = 1e-42  # absolute error of a column where squares are subnormal
 ROUGH_UP_TO = 1e36  # nor does a sum of that size come near the end of float32
 
@@ -22,8 +23,8 @@ def krum_scores_of(D: np.ndarray, neighbors: int) -> np.ndarray:
 
 
 def rough_distances(u: Updates, workers: int) -> np.ndarray | None:
-    """Distances within `SLACK`; None for float64, for updates so large that float32 overflows, and for NaN and inf."""
-    if u.dtype != SINGLE or u.n < 2:
+    """Distances within `SLACK`; None for updates so large that float32 overflows, and for NaN and inf."""
+    if u.n < 2:
         return None
     D, largest = sq_distances_and_largest(u, workers, rough=True)
     return D if largest < ROUGH_UP_TO else None
@@ -39,18 +40,18 @@ def lowest_scores(
     overlap at the border need exact ones.
     """
     if D is None:
-        scores = krum_scores_of(sq_distances(u, workers), neighbors)
+        D = sq_distances(u, workers)
+        if u.n <= 64 and (few := _native.krum_choice(D, neighbors, m, ROUNDING, 0.0))[1] is not None:
+            return few[1], few[0]
+        scores = krum_scores_of(D, neighbors)
         return np.sort(np.argsort(scores, kind="stable")[:m]), scores
+    slack = SLACK[u.dtype]
     tiny = TINY * neighbors * sum(table.d for table in u.layers)
-    if m == 1 and u.n <= 64:  # a hundred numbers, told apart sooner than NumPy has begun
-        scores, best = _native.krum_choice(D, neighbors, SLACK, tiny)
-        if best >= 0:
-            return np.array([best]), scores
+    if u.n <= 64 and (few := _native.krum_choice(D, neighbors, m, slack, tiny))[1] is not None:
+        return few[1], few[0]  # a hundred numbers, told apart sooner than NumPy has begun
     scores = krum_scores_of(D, neighbors)
-    error = SLACK * scores + tiny
+    error = slack * scores + tiny
     low, high = scores - error, scores + error
-    if m == 1 and (low <= high[best := scores.argmin()]).sum() == 1:
-        return np.array([best]), scores
     possible = low <= np.partition(high, m - 1)[m - 1]
     if possible.sum() == m:
         return np.flatnonzero(possible), scores

@@ -74,12 +74,15 @@ def one_epoch(plan: Plan, run: Run) -> float:
     targets = plan.targets(run.n_iter)
     order = run.rng.permutation(len(plan.X)).astype(np.int64, copy=False)
     batch_size = min(int(model.batch_size), len(plan.X))
-    before = run.parameters.copy()
+    changing = (run.parameters, run.optimizer.m, run.optimizer.v)
+    before, step = [array.copy() for array in changing], run.optimizer.step
     loss = plan.loss_unit * plan.kernel.epoch(
         run.parameters, run.optimizer, plan.X, targets, order, batch_size, rate, float(model.l2)
     )
     if not (math.isfinite(loss) and np.isfinite(run.parameters).all()):
-        run.parameters[...] = before
+        for array, kept in zip(changing, before, strict=True):
+            array[...] = kept
+        run.optimizer.step = step
         return math.nan
     run.n_iter += 1
     run.history["loss"].append(float(loss))

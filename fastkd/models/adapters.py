@@ -1,8 +1,10 @@
 """as_model: anybody's classifier as an object with predict_logits and predict_proba."""
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -133,17 +135,27 @@ def as_model(model: Any, *, returns: str | None = None, output: str | None = Non
     return ModelAdapter(model, None, call) if returns == "proba" else ModelAdapter(model, call, None)
 
 
+# Whether a torch module trains is its own state: one call at a time, also through several adapters.
+_LOCKS: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
+
+
 def _torch_call(module: Any, torch: Any) -> Callable[[Any], np.ndarray]:
+    lock = _LOCKS.setdefault(module, threading.Lock())
+
     def call(X: Any) -> np.ndarray:
         weight = next(module.parameters(), None)
         options = {} if weight is None else {"dtype": weight.dtype, "device": weight.device}
-        was_training = module.training
-        module.eval()
-        try:
-            with torch.no_grad():
-                out = module(torch.as_tensor(np.ascontiguousarray(as_real_array(X, "X")), **options))
-        finally:
-            module.train(was_training)
+        given = as_real_array(X, "X")  # torch knows neither read-only arrays nor other byte orders
+        rows = torch.as_tensor(np.array(given, given.dtype.newbyteorder("="), order="C"), **options)
+        with lock:
+            modes = [(part, part.training) for part in module.modules()]
+            module.eval()
+            try:
+                with torch.no_grad():
+                    out = module(rows)
+            finally:
+                for part, mode in modes:
+                    part.training = mode
         if not hasattr(out, "detach"):
             raise TypeError(f"the torch module must return one tensor; got {type(out).__name__}")
         out = out.detach().cpu()

@@ -130,7 +130,7 @@ def test_same_bits_on_every_instruction_set_and_with_any_workers(on_all_isas, ru
     monkeypatch.setattr(running, "THREADS_FROM", 0)
     X = draw(17, 40000, dtype) + np.float32(3)
     call = aggregate.get(rule, **NAMED[rule])
-    results = on_all_isas(lambda: call(X)) + on_all_isas(lambda: call(X, workers=3))
+    results = on_all_isas(lambda: call(X)) + on_all_isas(lambda: call(X, workers=3)) + [call(X, workers=-1)]
     for result in results[1:]:
         assert result.tobytes() == results[0].tobytes()
 

@@ -30,26 +30,39 @@ def lowest(X, f, m):
     return np.sort(np.argsort(scores, kind="stable")[:m])
 
 
-@quick
-@given(
-    seed=st.integers(0, 2**32),
-    n=st.integers(5, 24),
-    d=st.sampled_from([1, 3, 50, 300]),
-    kind=st.sampled_from(["whole", "close", "far", "tiny", "huge"]),
-)
-def test_float32_updates_are_chosen_as_in_float64(each_isa, seed, n, d, kind):
+CASES = {
+    "seed": st.integers(0, 2**32),
+    "n": st.integers(5, 24),
+    "d": st.sampled_from([1, 3, 50, 300]),
+    "kind": st.sampled_from(["whole", "close", "far", "tiny", "huge"]),
+}
+
+
+def require_choice_of_float64(seed, n, d, kind, dtype):
     rng = np.random.default_rng(seed)
     if kind == "whole":  # exact ties
-        X = rng.integers(-1, 2, (n, d)).astype(np.float32)
+        X = rng.integers(-1, 2, (n, d)).astype(dtype)
     elif kind == "close":  # scores that float32 sums cannot tell apart
-        X = (np.sign(rng.normal(size=(n, d))) * (1 + 1e-6 * rng.normal(size=(n, 1)))).astype(np.float32)
+        X = (np.sign(rng.normal(size=(n, d))) * (1 + 1e-6 * rng.normal(size=(n, 1)))).astype(dtype)
     else:
         size = {"far": 1.0, "tiny": 1e-41, "huge": 1e25}[kind]
-        X = (size * (rng.normal(size=(n, d)) + 1000.0 * (kind == "far"))).astype(np.float32)
+        X = (size * (rng.normal(size=(n, d)) + 1000.0 * (kind == "far"))).astype(dtype)
     f = int(rng.integers(0, (n - 3) // 2 + 1))
     m = int(rng.integers(1, n - f + 1))
     assert selected("krum", X, f).tolist() == lowest(X, f, 1).tolist()
     assert selected("multi_krum", X, f, m).tolist() == lowest(X, f, m).tolist()
+
+
+@quick
+@given(**CASES)
+def test_float32_updates_are_chosen_as_in_float64(each_isa, seed, n, d, kind):
+    require_choice_of_float64(seed, n, d, kind, np.float32)
+
+
+@quick
+@given(**CASES)
+def test_float64_updates_are_chosen_as_their_definition_says(each_isa, seed, n, d, kind):
+    require_choice_of_float64(seed, n, d, kind, np.float64)
 
 
 def test_many_updates_alike_are_chosen_by_position(each_isa):

@@ -247,6 +247,6 @@ def test_out(rule):
 
 @pytest.mark.parametrize("rule", [*WITH_F, *WITHOUT_F])
 def test_workers_must_be_a_count(rule):
-    for bad, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)):
+    for bad, error in ((0, ValueError), (-2, ValueError), (1.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match="workers"):
             call(rule, honest(), workers=bad)

@@ -39,7 +39,8 @@ static void N(distances_case)(const K *t, const K *plain, int64_t n, int64_t d, 
       for (int64_t c = 0; c < d; ++c) want += ((double)rows[i][c] - (double)rows[j][c]) * ((double)rows[i][c] - (double)rows[j][c]);
       if (j <= i) want = 0; /* what is not above the diagonal is left alone */
       CHECK(fabs(exact[i * n + j] - want) <= 4e-16 * (double)d * want, "%.17g, not %.17g; n %d d %d", exact[i * n + j], want, (int)n, (int)d);
-      CHECK(fabs(rough[i * n + j] - want) <= 1e-5 * want, "rough %.9g, not %.9g; n %d d %d", rough[i * n + j], want, (int)n, (int)d);
+      CHECK(fabs(rough[i * n + j] - want) <= (BITS == 32 ? 1e-5 : 1e-9) * want, "rough %.9g, not %.9g; n %d d %d", rough[i * n + j],
+            want, (int)n, (int)d);
     }
   plain->sq_distances(rows, n, d, 0, 1, other);
   CHECK(!memcmp(other, exact, size), "other bits than scalar; n %d d %d", (int)n, (int)d);
@@ -66,42 +67,61 @@ static int N(ascending)(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static void N(order_case)(const K *t, const K *plain, int64_t n, int64_t d) {
+/* bubble sort of rows first .. end - 1 */
+static int64_t N(bubble)(uint16_t *pairs, int64_t n_pairs, int64_t first, int64_t end) {
+  for (int64_t a = end - 1; a > first; --a)
+    for (int64_t b = first; b < a; ++b) pairs[2 * n_pairs] = (uint16_t)b, pairs[2 * n_pairs++ + 1] = (uint16_t)(b + 1);
+  return n_pairs;
+}
+
+/* runs of so many rows; comparators sort the rest, or the halves */
+static void N(order_case)(const K *t, const K *plain, int64_t n, int64_t d, int64_t run, int halves) {
   real **table = N(rows)(n, d, 0), *out = take((size_t)d * sizeof(real), sizeof(real)), *other = take((size_t)d * sizeof(real), sizeof(real));
   real *column = take((size_t)n * sizeof(real), sizeof(real)), *scratch = take((size_t)(64 * n) * sizeof(real), 64);
   const real *const *rows = (const real *const *)table;
-  uint16_t *pairs = take((size_t)(n * n) * sizeof(uint16_t), 2);
-  int64_t n_pairs = 0;
-  for (int64_t a = n - 1; a > 0; --a) /* bubble sort */
-    for (int64_t b = 0; b < a; ++b) pairs[2 * n_pairs] = (uint16_t)b, pairs[2 * n_pairs++ + 1] = (uint16_t)(b + 1);
+  uint16_t *pairs = take((size_t)(n * n) * sizeof(uint16_t), 2), *runs = take((size_t)(n + 1) * sizeof(uint16_t), 2);
+  const int64_t middle = halves ? n - n / 2 : n;
+  fkd_sorter how = {runs, pairs, 0, N(bubble)(pairs, 0, 0, middle), halves};
+  how.n_pairs = N(bubble)(pairs, how.n_pairs, middle, n);
+  for (int64_t i = 0; i < middle; i += run) runs[how.n_runs++] = (uint16_t)i;
+  for (int64_t i = middle; i < n; i += run) runs[how.n_runs++] = (uint16_t)i;
+  if (run >= (halves ? middle : n)) how.n_pairs = 0;
   if (n > 1) table[1][0] = table[0][0];
   for (int64_t lo = 0; lo <= (n - 1) / 2; lo += 1 + n / 5) {
     const int64_t hi = n - lo, keep = n - lo;
-    for (int near = 0; near < 2; ++near) {
+    if (halves && 2 * lo > n / 2 && hi - lo > 2) continue;
+    for (int near = 0; near < (halves ? 1 : 2); ++near) {
       memset(out, 0xFF, (size_t)d * sizeof(real)), memset(other, 0xFF, (size_t)d * sizeof(real));
-      t->order(rows, n, 0, d, pairs, n_pairs, lo, hi, near ? keep : 0, out, scratch);
+      CHECK(t->order(rows, n, 0, d, &how, lo, hi, near ? keep : 0, out, scratch) == 1, "finite rows are not called so; n %d", (int)n);
       for (int64_t c = 0; c < d; ++c) {
         double want = 0;
         for (int64_t i = 0; i < n; ++i) column[i] = rows[i][c];
         qsort(column, (size_t)n, sizeof(real), N(ascending));
         if (near) {
-          const double middle = ((double)column[(n - 1) / 2] + (double)column[n / 2]) / 2;
+          const double center = ((double)column[(n - 1) / 2] + (double)column[n / 2]) / 2;
           int64_t a = 0, b = n; /* the farther end goes, the upper one of equals */
           while (b - a > keep) {
-            if (middle - (double)column[a] > (double)column[b - 1] - middle) ++a;
+            if (center - (double)column[a] > (double)column[b - 1] - center) ++a;
             else --b;
           }
           for (int64_t i = a; i < b; ++i) want += (double)column[i] / (double)keep;
         } else
           for (int64_t i = lo; i < hi; ++i) want += (double)column[i] / (double)(hi - lo);
-        CHECK(fabs(out[c] - want) <= EPS * fabs(want) + 1e-15, "%.17g, not %.17g; n %d column %d of %d, near %d", (double)out[c], want, (int)n, (int)c,
-              (int)d, near);
+        CHECK(fabs(out[c] - want) <= EPS * fabs(want) + 1e-15, "%.17g, not %.17g; n %d column %d of %d, near %d, runs of %d, halves %d",
+              (double)out[c], want, (int)n, (int)c, (int)d, near, (int)run, halves);
       }
-      plain->order(rows, n, 0, d / 3, pairs, n_pairs, lo, hi, near ? keep : 0, other, scratch);
+      plain->order(rows, n, 0, d / 3, &how, lo, hi, near ? keep : 0, other, scratch);
       CHECK(d / 3 == d || isnan(other[d / 3]), "a column was written that was not asked for");
-      plain->order(rows, n, d / 3, d, pairs, n_pairs, lo, hi, near ? keep : 0, other, scratch);
+      plain->order(rows, n, d / 3, d, &how, lo, hi, near ? keep : 0, other, scratch);
       CHECK(!memcmp(out, other, (size_t)d * sizeof(real)), "other bits than scalar in two parts; n %d d %d", (int)n, (int)d);
     }
+  }
+  for (int bad = 0; bad < 3; ++bad) {
+    const int64_t i = (int64_t)(uniform() * (double)n), c = (int64_t)(uniform() * (double)d);
+    const real was = table[i][c];
+    table[i][c] = (real)(bad ? bad == 1 ? INFINITY : -INFINITY : NAN);
+    CHECK(t->order(rows, n, 0, d, &how, (n - 1) / 2, n / 2 + 1, 0, out, scratch) == 0, "%g goes unnoticed", (double)table[i][c]);
+    table[i][c] = was;
   }
   give_back();
 }
@@ -121,6 +141,11 @@ static void N(combine_case)(const K *t, const K *plain, int64_t n, int64_t d) {
   CHECK(d / 3 == d || isnan(other[d / 3]), "a column was written that was not asked for");
   plain->combine(rows, n, w, d / 3, d, other);
   CHECK(!memcmp(out, other, (size_t)d * sizeof(real)), "other bits than scalar in two parts; n %d d %d", (int)n, (int)d);
+  double gap = 0;
+  for (int64_t c = 0; c < d; ++c) gap += ((double)rows[0][c] - (double)out[c]) * ((double)rows[0][c] - (double)out[c]);
+  const double got = t->gap(rows, n, w, 0, d, rows[0], 0.5), same = plain->gap(rows, n, w, 0, d, rows[0], 0.5);
+  CHECK(fabs(4 * got - gap) <= 1e-13 * gap && !memcmp(&got, &same, 8), "gap %.17g, scalar %.17g, not %.17g; n %d d %d", 4 * got, 4 * same, gap,
+        (int)n, (int)d);
   t->combine(rows, n, w, 0, d, table[n - 1]);
   CHECK(!memcmp(out, table[n - 1], (size_t)d * sizeof(real)), "in place it differs; n %d d %d", (int)n, (int)d);
   give_back();
@@ -133,12 +158,16 @@ static void N(aggregation)(const K *t, const K *plain) {
     for (int i = 0; i < 10; ++i) {
       N(distances_case)(t, plain, counts[i], lengths[j], 0);
       N(distances_case)(t, plain, counts[i], lengths[j], 1000);
-      N(order_case)(t, plain, counts[i], lengths[j]);
+      for (int halves = 0; halves < (counts[i] > 1 ? 2 : 1); ++halves) N(order_case)(t, plain, counts[i], lengths[j], 1 + j % 4, halves);
       N(combine_case)(t, plain, counts[i], lengths[j]);
     }
   }
   N(distances_case)(t, plain, 6, 2085, 30); /* several blocks of columns */
   N(distances_case)(t, plain, 70, 20, 0);   /* and of rows */
-  N(order_case)(t, plain, 40, 70);
+  for (int64_t n = 1; n <= 64; ++n) { /* every network */
+    if (n <= 32) N(order_case)(t, plain, n, 70, 32, 0);
+    if (n > 1) N(order_case)(t, plain, n, 70, 32, 1);
+  }
+  N(order_case)(t, plain, 40, 300, 7, 0);
   N(combine_case)(t, plain, 5, 2085);
 }

@@ -52,10 +52,13 @@ def test_scikit_learn():
 def test_torch_runs_in_eval_mode_and_is_left_as_it_was():
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Dropout(0.9))
-    module.train()
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Dropout(0.9), torch.nn.Dropout(0.9).eval())
+    module[0].train()
     got = as_model(module).predict_logits(X)
-    assert module.training
+    assert [part.training for part in module] == [True, True, False]
+    other = X.astype(">f8")
+    other.flags.writeable = False
+    np.testing.assert_array_equal(as_model(module).predict_logits(other), got)
     weight, bias = (p.detach().numpy() for p in module.parameters())
     np.testing.assert_allclose(got, X @ weight.T + bias, atol=1e-5)
     assert got.dtype == np.float32

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastkd
-from fastkd.deploy import Predictor, SequencePredictor
+from fastkd.deploy import Predictor, SequencePredictor, SequenceStream
 from fastkd.distill import distill
 from fastkd.features import Standardizer
 from fastkd.losses import softmax
@@ -234,6 +234,30 @@ def test_a_stream_follows_the_window_step_by_step(pooling):
             stream.state = wrong
     with pytest.raises(ValueError, match="shape"):
         stream.push(X[0])
+
+
+@pytest.mark.parametrize("on_nan", ["nan", "raise"])
+def test_a_row_too_large_for_the_network_leaves_a_stream_as_it_was(on_nan):
+    lstm = LSTMClassifier(8, random_state=0).initialize((5, 2), 3)
+    lstm.parameters = 30 * lstm.parameters
+    stream = lstm.predictor(on_nan=on_nan).stream()
+    good = np.ones(2, np.float32)
+    stream.push(good)
+    before, huge = stream.state, np.array([3e38, -3e38], np.float32)
+    if on_nan == "raise":
+        with pytest.raises(ValueError, match="too large"):
+            stream.push(huge)
+    else:
+        assert np.isnan(stream.push(huge)).all()
+    np.testing.assert_array_equal(stream.state, before)
+    assert np.isfinite(stream.push(good)).all()
+    for state in (np.append(before[:-1], 1e30), np.append(before[:-1], -1), np.append(before[:-1], 0.5)):
+        with pytest.raises(ValueError, match="number of steps"):
+            stream.state = state
+    bare = SequenceStream.__new__(SequenceStream)
+    for use in (lambda: bare.push(good), lambda: bare.state, lambda: bare.n_seen, bare.reset):
+        with pytest.raises(TypeError, match="without a predictor"):
+            use()
 
 
 def test_a_cnn_has_no_stream():

@@ -221,3 +221,13 @@ def test_bad_hyper_parameters_are_named(name, value):
 def test_bad_loss_of_the_regressor(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         MLPRegressor(**changes).fit(*noisy(20))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_loss_that_is_no_number_leaves_the_optimizer_as_it_was(optimizer):
+    X, y = noisy(60)
+    one, other = (model(optimizer=optimizer, random_state=0).fit(X, y) for _ in range(2))
+    with pytest.raises(ValueError, match="not a number"):
+        one.partial_fit(np.full_like(X, 3e38), y)
+    other._run.rng.permutation(len(X))  # what the lost pass drew
+    np.testing.assert_array_equal(one.partial_fit(X, y).parameters, other.partial_fit(X, y).parameters)
