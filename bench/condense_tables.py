@@ -70,13 +70,14 @@ def verdict(where: str, cells: dict[str, Any], metric: str) -> str:
     a, b = cells[learnt][metric], cells[simple][metric]
     gap = a["mean"] - b["mean"]
     error = ((a["sd"] ** 2 + b["sd"] ** 2) / len(a["values"])) ** 0.5
-    names = f"{plain(learnt)}, the best of {len(set(cells) - set(SIMPLE))} learnt sets"
+    count = len(set(cells) - set(SIMPLE))
+    names = plain(learnt) + (f", the best of {count} learnt sets" if count > 1 else "")
     numbers = f"{100 * gap:+.1f} points, standard error {100 * error:.1f}"
     if abs(gap) <= 2 * error:
         return f"- {where}: no difference can be seen between {names}, and {plain(simple)} ({numbers})."
     if gap > 0:
-        return f"- {where}: {names}, is better than {plain(simple)} ({numbers})."
-    return f"- {where}: {plain(simple)} better than {names} ({numbers}): learning is not worth its cost here."
+        return f"- {where}: {names}, wins over {plain(simple)} ({numbers})."
+    return f"- {where}: {plain(simple)} win over {names} ({numbers}): learning is not worth its cost here."
 
 
 def candle_table(cases: list[Case]) -> list[str]:
