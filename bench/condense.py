@@ -1,6 +1,8 @@
-"""One outer iteration of condensation: gradient matching and distribution matching against jax and torch; float32.
+"""One outer iteration of condensation against jax and torch: matching of gradients and of features, kernel points.
 
-Every contender gets the same weights, rows and target gradients, and updates the condensed rows with momentum.
+Every contender gets the same weights, rows and target gradients, and updates the condensed rows with momentum; ours
+by the functions that `condense` calls between drawing weights and rows. Matching is in float32; kernel inducing points
+(value and gradient of the loss) ours in float64, the others in both.
 jax is jitted (its compilation is not timed), torch uses create_graph.
 `python -m bench.condense --json bench/results/condense.json` writes the results.
 """
@@ -13,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import common
+from bench import common, condense_kip
 from bench.common import Contender, optional
 
 RATE, MOMENTUM, EPSILON = 0.01, 0.5, 1e-6
@@ -52,44 +54,35 @@ def make_task(sizes: tuple[int, ...], rows: int, real: int) -> Task:
 
 
 def fastkd_matching(task: Task, real: bool) -> Any:
-    from fastkd._core._native import MLPKernel, Targets, gradient_match
-    from fastkd.condense.course import descend
+    from fastkd._core._native import MLPKernel, Targets
+    from fastkd.condense.gradient_matching import match_rows, real_gradients
 
     kernel = MLPKernel(task.sizes, "relu", np.float32)
     targets, starts = Targets(len(task.x), np.float32, labels=task.y), np.arange(4) * task.each
     n = task.real_x.shape[1]
     classes = [Targets(n, np.float32, labels=np.full(n, c, np.int32)) for c in range(3)]
     state = {"X": task.x.copy(), "X_v": np.zeros_like(task.x)}
-    reals = task.targets.copy()
+    reals, rows, real_starts = task.targets.copy(), np.concatenate(task.real_x), np.arange(4) * n
 
     def step() -> np.ndarray:
         if real:
-            for c in range(3):
-                kernel.loss_gradient(task.params, task.real_x[c], classes[c], grad=reals[c])
-        _, slope, _ = gradient_match(kernel, task.params, reals, state["X"], targets, starts, "rowwise")
-        descend(state, "X", slope, RATE, MOMENTUM)
-        return slope
+            real_gradients(kernel, task.params, rows, real_starts, classes, reals)
+        return match_rows(kernel, task.params, reals, state, targets, starts, RATE, MOMENTUM)[1]
 
     return step
 
 
 def fastkd_distribution(task: Task) -> Any:
     from fastkd._core._native import MLPKernel
-    from fastkd.condense.course import descend
-    from fastkd.condense.embeddings import features, group_means, last_features, pull_back
+    from fastkd.condense.feature_matching import match_features
 
-    lower = MLPKernel(task.sizes[:-1], "relu", np.float32)
+    kernel = MLPKernel(task.sizes, "relu", np.float32)
     state = {"X": task.x.copy(), "X_v": np.zeros_like(task.x)}
-    real = np.concatenate(task.real_x)
+    starts, real = np.arange(4) * task.each, np.concatenate(task.real_x)
+    real_starts = np.arange(4) * task.real_x.shape[1]
 
     def step() -> np.ndarray:
-        target = group_means(last_features(lower, task.params, real), [task.real_x.shape[1]] * 3)
-        passed = features(task.params, task.sizes, "relu", state["X"])
-        gap = group_means(passed[-1][0], [task.each] * 3) - target
-        slope = np.repeat(2 / task.each * gap, task.each, axis=0)
-        slope = pull_back(task.params, task.sizes, passed, [None] * (len(passed) - 1) + [slope])
-        descend(state, "X", slope, RATE, MOMENTUM)
-        return slope
+        return match_features(kernel, task.params, real, real_starts, state, starts, RATE, MOMENTUM)[1]
 
     return step
 
@@ -215,6 +208,12 @@ def main() -> None:
         found = contenders(make_task(SHAPES[shape], rows, real), kind)
         common.throughput(found, rounds=3 if options.quick else 15, sample_seconds=5e-3)
         cases.append(common.case("condense", row, found))
+    for kernel in ("rbf", "ntk"):
+        row = f"kip {kernel}, 5000 targets, 100 support rows"
+        if options.only in row:
+            found = condense_kip.contenders(100, 5000, kernel)
+            common.throughput(found, rounds=3 if options.quick else 15, sample_seconds=5e-3)
+            cases.append(common.case("condense", row, found))
     common.write("condense", options, cases)
 
 

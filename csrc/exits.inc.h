@@ -52,7 +52,7 @@ static void exits_carve(const fkd_mlp *net, const fkd_exits *e, int64_t rows, RE
   const int L = net->layers;
   int64_t widest = leading(net->sizes[L]), at;
   exits_matrices(net, e, x);
-  mlp_carve(net, rows, base, &x->k);
+  mlp_carve(net, rows, 0, base, &x->k);
   at = x->k.used;
   for (int l = 1; l < L; ++l) widest = leading(net->sizes[l]) > widest ? leading(net->sizes[l]) : widest;
 #define CARVE(p, n) ((p) = base ? base + at : base, at += ((n) + 15) / 16 * 16)
@@ -168,7 +168,8 @@ static double exits_rows(const fkd_mlp *net, const fkd_exits *e, const REAL *X, 
                          double scale, int add, exits_work *x) {
   const int L = net->layers, shallow = exits_shallow(net), hints = e->feature_weight > 0, act = net->activation, plus = add ? GEMM_ADD : 0;
   mlp_work *k = &x->k;
-  mlp_gather(net, X, t, order, rows, k);
+  mlp_inputs(net, X, order, rows, k);
+  mlp_targets(t, net->sizes[L], order, rows, k);
   mlp_forward(net, rows, k);
 #define EXITS_OUT(matrix, to) \
   gemm(k->a[l], mlp_ld(net, l), 1, k->w + (matrix)->at, leading((matrix)->out), rows, (matrix)->out, (matrix)->in, to, leading((matrix)->out), \

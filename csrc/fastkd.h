@@ -14,14 +14,17 @@
 #define FASTKD_H
 #include <stdint.h>
 
-#define FKD_ABI 5          /* changes whenever a struct below changes; compare with table->abi */
+#define FKD_ABI 7          /* changes whenever a struct below changes; compare with table->abi */
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
+#define FKD_WINDOWS 64     /* the same for windows of many steps, in training and prediction */
 
 enum { FKD_NO_TEACHER = 0, FKD_LOGITS = 1, FKD_PROBABILITIES = 2 };     /* fkd_distill.teacher */
 enum { FKD_IDENTITY = 0, FKD_RELU = 1, FKD_TANH = 2, FKD_GELU = 3 };    /* fkd_mlp.activation; gelu is x Phi(x), exact form */
 enum { FKD_CLASSES = 0, FKD_SQUARED = 1, FKD_QUANTILE = 2 };            /* fkd_targets.kind */
+enum { FKD_DENSE = 0, FKD_LSTM = 1, FKD_CNN = 2 };                      /* fkd_network.kind */
+enum { FKD_LAST = 0, FKD_MEAN = 1, FKD_MAX = 2 };                       /* fkd_network.pooling */
 enum { FKD_ROWWISE = 0, FKD_GLOBAL = 1, FKD_MSE = 2 };                  /* how gradient_match compares gradients */
 enum { FKD_SGD = 0, FKD_ADAM = 1 };                                     /* fkd_optimizer.kind */
 
@@ -41,6 +44,18 @@ typedef struct {
   int64_t sizes[FKD_MAX_LAYERS + 1];
 } fkd_mlp;
 
+/* A network over windows of `steps` rows of widths[0] features: `layers` >= 1 LSTM layers of widths[l] units, or convolutions of widths[l]
+ * channels (`kernel` taps, zeros around the window, ReLU; kernel = 1 for an LSTM), then pooling over time, then `head`, with
+ * head.sizes[0] = widths[layers]. FKD_DENSE has layers = 0, steps = kernel = 1: the head alone. Parameters, flat, layer by layer:
+ *   LSTM: W (n_in + units + 1, 4 units), rows the inputs, the state, the bias; columns the gates i, f, g, o
+ *   CNN:  W (kernel, n_in, channels), then the bias (channels)
+ * and then those of the head. */
+typedef struct {
+  int kind, layers, pooling;
+  int64_t steps, kernel, widths[FKD_MAX_LAYERS + 1];
+  fkd_mlp head;
+} fkd_network;
+
 /* sgd: v = momentum v + g, w -= rate v. adam: Kingma and Ba 2015, epsilon added to the bias-corrected root. */
 typedef struct {
   int kind;
@@ -57,6 +72,15 @@ typedef struct {
   double feature_weight;
   double weights[FKD_MAX_LAYERS];
 } fkd_exits;
+
+/* k(x, y) of d features. depth 0: exp(-gamma |x - y|^2). depth L >= 1 (<= FKD_MAX_LAYERS): the neural tangent kernel of a network with L hidden
+ * layers of ReLUs (Jacot et al. 2018; Cho and Saul 2009), w, b = variances of weights and biases: s = theta = w <x, y> / d + b, q likewise
+ * of <x, x> and of <y, y>; then, L times, with c = s / sqrt(q_x q_y), k0 = (pi - arccos c) / 2 pi:
+ *   s = w sqrt(q_x q_y) (sqrt(1 - c^2) / 2 pi + k0 c) + b,  theta = s + w k0 theta,  q = w q / 2 + b. */
+typedef struct {
+  int depth;
+  double gamma, weight_variance, bias_variance;
+} fkd_kernel;
 
 #define FKD_DECLARE(real, suffix)                                                                                                       \
   /* What a network learns from, row-aligned with X: labels (n) and / or teacher (n, C) for FKD_CLASSES; values (n, outputs) for        \
@@ -90,6 +114,22 @@ typedef struct {
     void (*pack)(const fkd_mlp *net, const real *params, real *packed);                                                                 \
     int64_t (*predict_scratch)(const fkd_mlp *net, int64_t rows);                                                                       \
     int64_t (*predict)(const fkd_mlp *net, const real *packed, const real *X, int64_t n, int softmax, real *out, real *scratch);        \
+    /* The same for networks over windows, X (n, steps, features). packed: features enter as (x - shift) * factor; NULL for 0 and 1. */  \
+    int64_t (*network_scratch)(const fkd_network *net, int64_t rows);                                                                   \
+    double (*network_gradient)(const fkd_network *net, const real *params, const real *X, const fkd_targets##suffix *t, int64_t n,      \
+                               double l2, real *grad, real *scratch);                                                                   \
+    double (*network_epoch)(const fkd_network *net, const real *X, const fkd_targets##suffix *t, const int64_t *order, int64_t n,       \
+                            int64_t batch, double l2, const fkd_optimizer *o, real *params, real *m, real *v, int64_t *step,            \
+                            real *scratch);                                                                                             \
+    int64_t (*network_packed)(const fkd_network *net);                                                                                  \
+    void (*network_pack)(const fkd_network *net, const real *params, const real *shift, const real *factor, real *packed);              \
+    int64_t (*network_predict_scratch)(const fkd_network *net, int64_t rows);                                                           \
+    int64_t (*network_predict)(const fkd_network *net, const real *packed, const real *X, int64_t n, int softmax, real *out,            \
+                               real *scratch);                                                                                          \
+    /* LSTM only: one step from `state` (network_state reals, zeros at the start), which it updates; out as for a window that ends here.\
+     * Returns 1 and leaves the state alone if a feature is not finite. scratch: network_predict_scratch(net, 1). */                    \
+    int64_t (*network_state)(const fkd_network *net);                                                                                   \
+    int (*network_push)(const fkd_network *net, const real *packed, real *state, const real *x, int softmax, real *out, real *scratch); \
     /* 1 if all d entries are finite. */                                                                                                \
     int (*finite)(const real *x, int64_t d);                                                                                            \
     /* Robust aggregation; rows[i] points to the d columns of row i, all finite, n <= 65535. Columns c0 .. c1 - 1 of out are set.       \
@@ -125,6 +165,19 @@ typedef struct {
      * same of the whole vectors; FKD_MSE: |r - s|^2. scratch: rop_scratch(net, rows of the largest group). */                          \
     double (*gradient_match)(const fkd_mlp *net, const real *params, const real *reals, const real *X, const fkd_targets##suffix *t,    \
                              const int64_t *starts, int64_t groups, int distance, real *dX, real *dY, real *scratch);                   \
+    /* Feature matching (Zhao and Bilen 2023). Rows starts[g] .. starts[g + 1] - 1 of X and real_starts[g] .. of reals are group g. Returns\
+     * the sum over groups of |mean features of X's rows - of the real rows|^2, and its derivative dX. Features: activations of the last\
+     * hidden layer, of all of them (all), or the outputs where none is hidden. scratch: features_scratch(net). */                      \
+    int64_t (*features_scratch)(const fkd_mlp *net);                                                                                    \
+    double (*feature_match)(const fkd_mlp *net, const real *params, const real *reals, const int64_t *real_starts, const real *X,       \
+                            const int64_t *starts, int64_t groups, int all, real *dX, real *scratch);                                   \
+    /* Kernel ridge regression with m support rows S (m, d) and dual weights a (m, C) on n target rows. Returns the loss                \
+     * 0.5 mean (k(X, S) a - T)^2, the mean over rows and outputs, and its derivatives da (m, C) and dS (m, d), a held fixed. Where x and s\
+     * have the same direction, where the tangent kernel has none, its derivative is that at an angle of 1e-6 at least.                 \
+     * scratch: ridge_scratch(f, m, d, C). */                                                                                           \
+    int64_t (*ridge_scratch)(const fkd_kernel *f, int64_t m, int64_t d, int64_t C);                                                     \
+    double (*ridge)(const fkd_kernel *f, const real *S, int64_t m, int64_t d, const real *a, int64_t C, const real *X, const real *T,   \
+                    int64_t n, real *da, real *dS, real *scratch);                                                                      \
   } fkd_kernels##suffix;
 
 FKD_DECLARE(float, _f32)

@@ -16,6 +16,12 @@ cdef extern from "fastkd.h" nogil:
         FKD_CLASSES
         FKD_SQUARED
         FKD_QUANTILE
+        FKD_DENSE
+        FKD_LSTM
+        FKD_CNN
+        FKD_LAST
+        FKD_MEAN
+        FKD_MAX
         FKD_ROWWISE
         FKD_GLOBAL
         FKD_MSE
@@ -33,6 +39,15 @@ cdef extern from "fastkd.h" nogil:
         int activation
         int64_t sizes[17]
 
+    ctypedef struct fkd_network:
+        int kind
+        int layers
+        int pooling
+        int64_t steps
+        int64_t kernel
+        int64_t widths[17]
+        fkd_mlp head
+
     ctypedef struct fkd_optimizer:
         int kind
         double learning_rate
@@ -45,6 +60,12 @@ cdef extern from "fastkd.h" nogil:
         int shallow_teaches
         double feature_weight
         double weights[16]
+
+    ctypedef struct fkd_kernel:
+        int depth
+        double gamma
+        double weight_variance
+        double bias_variance
 
     ctypedef struct fkd_targets_f32:
         int kind
@@ -76,6 +97,17 @@ cdef extern from "fastkd.h" nogil:
         void (*pack)(const fkd_mlp *, const float *, float *) noexcept nogil
         int64_t (*predict_scratch)(const fkd_mlp *, int64_t) noexcept nogil
         int64_t (*predict)(const fkd_mlp *, const float *, const float *, int64_t, int, float *, float *) noexcept nogil
+        int64_t (*network_scratch)(const fkd_network *, int64_t) noexcept nogil
+        double (*network_gradient)(const fkd_network *, const float *, const float *, const fkd_targets_f32 *, int64_t, double, float *,
+                                   float *) noexcept nogil
+        double (*network_epoch)(const fkd_network *, const float *, const fkd_targets_f32 *, const int64_t *, int64_t, int64_t, double,
+                                const fkd_optimizer *, float *, float *, float *, int64_t *, float *) noexcept nogil
+        int64_t (*network_packed)(const fkd_network *) noexcept nogil
+        void (*network_pack)(const fkd_network *, const float *, const float *, const float *, float *) noexcept nogil
+        int64_t (*network_predict_scratch)(const fkd_network *, int64_t) noexcept nogil
+        int64_t (*network_predict)(const fkd_network *, const float *, const float *, int64_t, int, float *, float *) noexcept nogil
+        int64_t (*network_state)(const fkd_network *) noexcept nogil
+        int (*network_push)(const fkd_network *, const float *, float *, const float *, int, float *, float *) noexcept nogil
         int (*finite)(const float *, int64_t) noexcept nogil
         void (*order)(const float **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, float *, float *) noexcept nogil
         void (*sq_distances)(const float **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
@@ -91,6 +123,12 @@ cdef extern from "fastkd.h" nogil:
                       float *, float *) noexcept nogil
         double (*gradient_match)(const fkd_mlp *, const float *, const float *, const float *, const fkd_targets_f32 *, const int64_t *, int64_t,
                                  int, float *, float *, float *) noexcept nogil
+        int64_t (*features_scratch)(const fkd_mlp *) noexcept nogil
+        double (*feature_match)(const fkd_mlp *, const float *, const float *, const int64_t *, const float *, const int64_t *, int64_t, int, float *,
+                                float *) noexcept nogil
+        int64_t (*ridge_scratch)(const fkd_kernel *, int64_t, int64_t, int64_t) noexcept nogil
+        double (*ridge)(const fkd_kernel *, const float *, int64_t, int64_t, const float *, int64_t, const float *, const float *, int64_t, float *, float *,
+                        float *) noexcept nogil
 
     ctypedef struct fkd_kernels_f64:
         int64_t (*softmax)(const double *, int64_t, int64_t, double, int, double *) noexcept nogil
@@ -104,6 +142,17 @@ cdef extern from "fastkd.h" nogil:
         void (*pack)(const fkd_mlp *, const double *, double *) noexcept nogil
         int64_t (*predict_scratch)(const fkd_mlp *, int64_t) noexcept nogil
         int64_t (*predict)(const fkd_mlp *, const double *, const double *, int64_t, int, double *, double *) noexcept nogil
+        int64_t (*network_scratch)(const fkd_network *, int64_t) noexcept nogil
+        double (*network_gradient)(const fkd_network *, const double *, const double *, const fkd_targets_f64 *, int64_t, double, double *,
+                                   double *) noexcept nogil
+        double (*network_epoch)(const fkd_network *, const double *, const fkd_targets_f64 *, const int64_t *, int64_t, int64_t, double,
+                                const fkd_optimizer *, double *, double *, double *, int64_t *, double *) noexcept nogil
+        int64_t (*network_packed)(const fkd_network *) noexcept nogil
+        void (*network_pack)(const fkd_network *, const double *, const double *, const double *, double *) noexcept nogil
+        int64_t (*network_predict_scratch)(const fkd_network *, int64_t) noexcept nogil
+        int64_t (*network_predict)(const fkd_network *, const double *, const double *, int64_t, int, double *, double *) noexcept nogil
+        int64_t (*network_state)(const fkd_network *) noexcept nogil
+        int (*network_push)(const fkd_network *, const double *, double *, const double *, int, double *, double *) noexcept nogil
         int (*finite)(const double *, int64_t) noexcept nogil
         void (*order)(const double **, int64_t, int64_t, int64_t, const uint16_t *, int64_t, int64_t, int64_t, int64_t, double *, double *) noexcept nogil
         void (*sq_distances)(const double **, int64_t, int64_t, int64_t, int64_t, double *) noexcept nogil
@@ -119,6 +168,12 @@ cdef extern from "fastkd.h" nogil:
                       double *, double *) noexcept nogil
         double (*gradient_match)(const fkd_mlp *, const double *, const double *, const double *, const fkd_targets_f64 *, const int64_t *, int64_t,
                                  int, double *, double *, double *) noexcept nogil
+        int64_t (*features_scratch)(const fkd_mlp *) noexcept nogil
+        double (*feature_match)(const fkd_mlp *, const double *, const double *, const int64_t *, const double *, const int64_t *, int64_t, int, double *,
+                                double *) noexcept nogil
+        int64_t (*ridge_scratch)(const fkd_kernel *, int64_t, int64_t, int64_t) noexcept nogil
+        double (*ridge)(const fkd_kernel *, const double *, int64_t, int64_t, const double *, int64_t, const double *, const double *, int64_t, double *, double *,
+                        double *) noexcept nogil
 
     ctypedef struct fkd_table:
         int abi

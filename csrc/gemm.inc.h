@@ -20,9 +20,11 @@ FKD_INLINE int64_t leading(int64_t n) {
 
 #undef GEMM_J
 #undef GEMM_R2
+#undef GEMM_R4
 #undef GEMM_R1
 #if defined(FKD_AVX512) || defined(FKD_NEON)
 #define GEMM_J 4 /* 32 registers */
+#define GEMM_R4 6
 #define GEMM_R2 8
 #define GEMM_R1 8
 #else
@@ -78,6 +80,11 @@ FKD_INLINE void gemm_panel(const int J, const REAL *A, ptrdiff_t rs, ptrdiff_t c
   } else if (J == 2) {
     GEMM_ROWS(GEMM_R2);
   }
+#ifdef GEMM_R4
+  if (J == 4) {
+    GEMM_ROWS(GEMM_R4);
+  }
+#endif
   GEMM_ROWS(4);
   GEMM_ROWS(2);
   GEMM_ROWS(1);

@@ -1,4 +1,4 @@
-/* mlp.inc.h: multi-layer perceptron. Forward, gradient, a whole training epoch (predict.inc.h: prediction).
+/* mlp.inc.h: multi-layer perceptron: layout, losses, forward and backward of some rows. train.inc.h makes epochs of it.
  *
  * Layer l maps n_l to n_{l+1} with an (n_l + 1, n_{l+1}) matrix, its last row the bias. Inside, rows are padded to `leading` reals with
  * zeros, which stay zero through forward, backward and update, so that no loop needs a mask. Activations A_l (rows x n_l) carry a column
@@ -14,12 +14,12 @@
 #define mlp_deactivate FN(mlp_deactivate)
 #define mlp_transpose FN(mlp_transpose)
 #define mlp_loss FN(mlp_loss)
-#define mlp_gather FN(mlp_gather)
+#define mlp_inputs FN(mlp_inputs)
 #define mlp_forward FN(mlp_forward)
 #define mlp_rows FN(mlp_rows)
 #define mlp_decay FN(mlp_decay)
-#define sgd_step FN(sgd_step)
-#define adam_step FN(adam_step)
+#define mlp_targets FN(mlp_targets)
+#define mlp_refresh FN(mlp_refresh)
 
 /* where things lie in the caller's scratch */
 typedef struct {
@@ -39,7 +39,8 @@ static int64_t mlp_wide(const fkd_mlp *net) {
   return n;
 }
 
-static void mlp_carve(const fkd_mlp *net, int64_t rows, REAL *base, mlp_work *k) {
+/* inner: the gradient with respect to the inputs is wanted too, in d[0] */
+static void mlp_carve(const fkd_mlp *net, int64_t rows, int inner, REAL *base, mlp_work *k) {
   const int L = net->layers;
   int64_t at = 0, out = net->sizes[L], slack = 16 * leading(out); /* mlp_transpose reads whole blocks of rows */
 #define CARVE(p, n) ((p) = base ? base + at : base, at += ((n) + 15) / 16 * 16)
@@ -50,10 +51,11 @@ static void mlp_carve(const fkd_mlp *net, int64_t rows, REAL *base, mlp_work *k)
   CARVE(k->v, k->wide);
   for (int l = 0; l <= L; ++l) {
     CARVE(k->a[l], rows * mlp_ld(net, l));
-    if (l == 0) continue;
+    k->d[l] = k->wt[l] = NULL;
+    if (l == 0 && !inner) continue;
     CARVE(k->d[l], rows * mlp_ld(net, l));
     if (l < L) CARVE(k->wt[l], net->sizes[l + 1] * mlp_ld(net, l));
-    if (l < L && net->activation == FKD_GELU) CARVE(k->z[l], rows * mlp_ld(net, l));
+    if (l && l < L && net->activation == FKD_GELU) CARVE(k->z[l], rows * mlp_ld(net, l));
   }
   CARVE(k->teacher, rows * out);
   CARVE(k->values, rows * out);
@@ -165,22 +167,27 @@ static double mlp_loss(const FN(fkd_targets) *t, int64_t out, mlp_work *k, REAL 
   return sum;
 }
 
-/* rows of X and of the targets, picked by order, if given, into the scratch */
-static void mlp_gather(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t rows, mlp_work *k) {
-  const int64_t in = net->sizes[0], out = net->sizes[net->layers], ld0 = mlp_ld(net, 0);
+/* the targets of `rows` rows, picked by order, if given */
+static void mlp_targets(const FN(fkd_targets) *t, int64_t out, const int64_t *order, int64_t rows, mlp_work *k) {
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = order ? order[r] : r;
-    if (order && r + 16 < rows) { /* a shuffled row is a cache miss, its label another */
-      FKD_PREFETCH(X + order[r + 16] * in);
-      if (t->labels) FKD_PREFETCH(t->labels + order[r + 16]);
-    }
-    for (int64_t c = 0; c < in; c += VL) vstore(k->a[0] + r * ld0 + c, load_part(X + i * in + c, in - c, 0));
-    k->a[0][r * ld0 + in] = 1;
+    if (order && r + 16 < rows && t->labels) FKD_PREFETCH(t->labels + order[r + 16]);
     if (t->teacher)
       for (int64_t c = 0; c < out; c += VL) store_part(k->teacher + r * out + c, out - c, load_part(t->teacher + i * out + c, out - c, 0));
     if (t->values) memcpy(k->values + r * out, t->values + i * out, (size_t)out * sizeof(REAL));
     if (t->labels) k->labels[r] = t->labels[i];
     if (t->weights) k->weights[r] = t->weights[i];
+  }
+}
+
+/* the inputs of `rows` rows, picked by order, if given */
+static void mlp_inputs(const fkd_mlp *net, const REAL *X, const int64_t *order, int64_t rows, mlp_work *k) {
+  const int64_t in = net->sizes[0], ld0 = mlp_ld(net, 0);
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t i = order ? order[r] : r;
+    if (order && r + 16 < rows) FKD_PREFETCH(X + order[r + 16] * in); /* a shuffled row is a cache miss */
+    for (int64_t c = 0; c < in; c += VL) vstore(k->a[0] + r * ld0 + c, load_part(X + i * in + c, in - c, 0));
+    k->a[0][r * ld0 + in] = 1;
   }
 }
 
@@ -200,11 +207,9 @@ static void mlp_forward(const fkd_mlp *net, int64_t rows, mlp_work *k) {
   }
 }
 
-/* forward and backward of `rows` <= FKD_ROWS rows; the gradient is stored (add = 0) or added */
-static double mlp_rows(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t rows, double scale, int add,
-                       mlp_work *k) {
+/* forward and backward of `rows` <= FKD_ROWS rows, inputs and targets in k; the gradient is stored (add = 0) or added */
+static double mlp_rows(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t rows, double scale, int add, mlp_work *k) {
   const int L = net->layers, act = net->activation;
-  mlp_gather(net, X, t, order, rows, k);
   mlp_forward(net, rows, k);
   const double loss = mlp_loss(t, net->sizes[L], k, k->d[L], mlp_ld(net, L), rows, scale);
   REAL *g = k->g + k->wide;
@@ -212,9 +217,9 @@ static double mlp_rows(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) 
     const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1), ldw = leading(m);
     g -= (n + 1) * ldw;
     gemm(k->a[l], 1, lda, k->d[l + 1], ldd, n + 1, m, rows, g, ldw, add ? GEMM_ADD : 0, g);
-    if (l == 0) break;
-    gemm(k->d[l + 1], ldd, 1, k->wt[l], lda, rows, n, m, k->d[l], lda, act == FKD_RELU ? GEMM_MASK : 0, k->a[l]);
-    mlp_deactivate(act, k->d[l], k->a[l], k->z[l], lda, rows, n);
+    if (l == 0 && !k->d[0]) break;
+    gemm(k->d[l + 1], ldd, 1, k->wt[l], lda, rows, n, m, k->d[l], lda, l && act == FKD_RELU ? GEMM_MASK : 0, k->a[l]);
+    if (l) mlp_deactivate(act, k->d[l], k->a[l], k->z[l], lda, rows, n);
   }
   return loss;
 }
@@ -234,89 +239,11 @@ static double mlp_decay(const fkd_mlp *net, double l2, const REAL *w, REAL *g) {
   return 0.5 * l2 * sum;
 }
 
-/* Moments of idle units decay towards denormals, each of which costs a hundred cycles: near the end of the range they become 0. */
-#define settle FN(settle)
-FKD_INLINE V settle(V x) { return vsel(VCMP(vabs(x), <, vset1((REAL)(FKD_BITS == 32 ? 1e-35 : 1e-300))), vset1(0), x); }
-
-static void sgd_step(REAL *w, const REAL *g, REAL *v, int64_t n, double rate, double momentum) {
-  const V mu = vset1((REAL)momentum), lr = vset1((REAL)-rate);
-  for (int64_t i = 0; i < n; i += VL) {
-    V u = settle(vfma(mu, vload(v + i), vload(g + i)));
-    vstore(v + i, u);
-    vstore(w + i, vfma(lr, u, vload(w + i)));
-  }
-}
-
-/* Kingma and Ba 2015; epsilon added after the bias correction */
-static void adam_step(REAL *w, const REAL *g, REAL *m, REAL *v, int64_t n, const fkd_optimizer *o, int64_t step) {
-  const double c1 = 1 - pow(o->beta1, (double)step), c2 = 1 - pow(o->beta2, (double)step);
-  const V b1 = vset1((REAL)o->beta1), b2 = vset1((REAL)o->beta2), a1 = vset1((REAL)(1 - o->beta1)), a2 = vset1((REAL)(1 - o->beta2));
-  const V rate = vset1((REAL)(-o->learning_rate / c1)), root = vset1((REAL)(1 / sqrt(c2))), eps = vset1((REAL)o->epsilon);
-  for (int64_t i = 0; i < n; i += VL) {
-    V x = vload(g + i);
-    V p = settle(vfma(b1, vload(m + i), a1 * x)), q = settle(vfma(b2, vload(v + i), a2 * x * x));
-    vstore(m + i, p);
-    vstore(v + i, q);
-    vstore(w + i, vload(w + i) + rate * p / (vsqrt(q) * root + eps));
-  }
-}
-
-#define mlp_refresh FN(mlp_refresh)
 static void mlp_refresh(const fkd_mlp *net, mlp_work *k) {
   const REAL *w = k->w;
   for (int l = 0; l < net->layers; ++l) {
     const int64_t ldw = leading(net->sizes[l + 1]);
-    if (l) mlp_transpose(w, ldw, net->sizes[l], net->sizes[l + 1], k->wt[l], mlp_ld(net, l));
+    if (k->wt[l]) mlp_transpose(w, ldw, net->sizes[l], net->sizes[l + 1], k->wt[l], mlp_ld(net, l));
     w += (net->sizes[l] + 1) * ldw;
   }
-}
-
-static int64_t FN(fkd_mlp_scratch)(const fkd_mlp *net, int64_t rows) {
-  mlp_work k;
-  mlp_carve(net, rows < FKD_ROWS ? rows : FKD_ROWS, NULL, &k);
-  return k.used;
-}
-
-static double FN(fkd_mlp_gradient)(const fkd_mlp *net, const REAL *params, const REAL *X, const FN(fkd_targets) *t, int64_t n, double l2, REAL *grad,
-                                   REAL *scratch) {
-  mlp_work k;
-  double loss = 0;
-  mlp_carve(net, n < FKD_ROWS ? n : FKD_ROWS, scratch, &k);
-  mlp_pack(net, params, k.w);
-  mlp_refresh(net, &k);
-  for (int64_t r = 0; r < n; r += FKD_ROWS) {
-    const int64_t rows = n - r < FKD_ROWS ? n - r : FKD_ROWS, out = net->sizes[net->layers];
-    FN(fkd_targets) part = *t;
-    part.labels = t->labels ? t->labels + r : NULL, part.weights = t->weights ? t->weights + r : NULL;
-    part.teacher = t->teacher ? t->teacher + r * out : NULL, part.values = t->values ? t->values + r * out : NULL;
-    loss += mlp_rows(net, X + r * net->sizes[0], &part, NULL, rows, 1.0 / (double)n, r > 0, &k);
-  }
-  loss /= (double)n;
-  if (l2 > 0) loss += mlp_decay(net, l2, k.w, k.g);
-  mlp_unpack(net, k.g, grad);
-  return loss;
-}
-
-static double FN(fkd_mlp_epoch)(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t n, int64_t batch, double l2,
-                                const fkd_optimizer *o, REAL *params, REAL *m, REAL *v, int64_t *step, REAL *scratch) {
-  mlp_work k;
-  double loss = 0;
-  mlp_carve(net, batch < FKD_ROWS ? batch : FKD_ROWS, scratch, &k);
-  mlp_pack(net, params, k.w);
-  mlp_pack(net, m, k.m);
-  if (o->kind == FKD_ADAM) mlp_pack(net, v, k.v);
-  for (int64_t b = 0; b < n; b += batch) {
-    const int64_t size = n - b < batch ? n - b : batch;
-    mlp_refresh(net, &k);
-    for (int64_t r = 0; r < size; r += FKD_ROWS)
-      loss += mlp_rows(net, X, t, order + b + r, size - r < FKD_ROWS ? size - r : FKD_ROWS, 1.0 / (double)size, r > 0, &k);
-    if (l2 > 0) mlp_decay(net, l2, k.w, k.g);
-    ++*step;
-    if (o->kind == FKD_ADAM) adam_step(k.w, k.g, k.m, k.v, k.wide, o, *step);
-    else sgd_step(k.w, k.g, k.m, k.wide, o->learning_rate, o->momentum);
-  }
-  mlp_unpack(net, k.w, params);
-  mlp_unpack(net, k.m, m);
-  if (o->kind == FKD_ADAM) mlp_unpack(net, k.v, v);
-  return n ? loss / (double)n : 0;
 }

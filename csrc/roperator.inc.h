@@ -10,6 +10,7 @@
 #define rop_curve FN(rop_curve)
 #define rop_loss FN(rop_loss)
 #define rop_tangent_loss FN(rop_tangent_loss)
+#define rop_forward FN(rop_forward)
 #define rop_backward FN(rop_backward)
 #define rop_tangent FN(rop_tangent)
 #define rop_store FN(rop_store)
@@ -106,35 +107,34 @@ static double rop_loss(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t fir
       continue;
     }
     REAL mass = 1; /* of the target, so that soft labels may be free numbers */
+    memset(y, 0, (size_t)ld * sizeof(REAL));
     if (t->teacher) {
       mass = 0;
       for (int64_t c = 0; c < out; ++c) mass += y[c] = t->teacher[i * out + c];
+    } else if (t->labels[i] >= 0) {
+      y[t->labels[i]] = 1;
     } else {
-      memset(y, 0, (size_t)out * sizeof(REAL));
-      if (t->labels[i] >= 0) y[t->labels[i]] = 1;
-      else mass = 0;
+      mass = 0;
     }
     REAL top = d[0];
     for (int64_t c = 1; c < out; ++c) top = d[c] > top ? d[c] : top;
     V total = vset1(0);
     double dot = 0;
-    for (int64_t c = 0; c < out; c += VL) {
-      V x = vexp(load_part(d + c, out - c, top - 100) - vset1(top));
-      if (out - c < VL) {
-        store_part(p + c, out - c, x);
-        x = load_part(p + c, out - c, 0);
-      } else {
-        vstore(p + c, x);
-      }
+    for (int64_t c = 0; c < out; ++c) dot += (double)y[c] * (d[c] - top);
+    for (int64_t c = 0; c < out; c += VL) { /* whole vectors: a part that was just stored waits for memory */
+      V u = load_part(d + c, out - c, (REAL)-INFINITY) - vset1(top);
+      V x = vsel(VCMP(u, <, vset1(FKD_BITS == 32 ? -80 : -700)), vset1(0), vexp_up(u, 1)); /* padding, and what would be subnormal */
+      vstore(p + c, x);
       total = total + x;
     }
-    const REAL z = fold_sum(total), inverse = 1 / z;
-    for (int64_t c = 0; c < out; ++c) {
-      dot += (double)y[c] * (d[c] - top);
-      p[c] *= inverse;
-      d[c] = f * (mass * p[c] - y[c]);
+    const REAL z = fold_sum(total);
+    const V inverse = vset1(1 / z), share = vset1(mass), factor = vset1(f);
+    for (int64_t c = 0; c < out; c += VL) {
+      V x = vload(p + c) * inverse;
+      vstore(p + c, x);
+      vstore(d + c, factor * (share * x - vload(y + c)));
     }
-    sum += w * ((double)mass * log((double)z) - dot);
+    sum += w * ((double)mass * log((double)z * EXP_DOWN) - dot);
   }
   return sum;
 }
@@ -164,6 +164,24 @@ static void rop_tangent_loss(const fkd_mlp *net, const FN(fkd_targets) *t, int64
   }
 }
 
+/* the first `layers` layers: activations into a[1] ... with what backward needs of them (slopes = 1) or alone, outputs into d[L] */
+static void rop_forward(const fkd_mlp *net, const REAL *x, ptrdiff_t ldx, int64_t rows, int layers, int slopes, rop_work *k) {
+  const int L = net->layers, relu = net->activation == FKD_RELU;
+  const REAL *w = k->w;
+  for (int l = 0; l < layers; ++l) {
+    const int64_t n = net->sizes[l + 1], ld = mlp_ld(net, l + 1), ldw = leading(n);
+    REAL *to = l + 1 < L ? k->a[l + 1] : k->d[L];
+    gemm(x, ldx, 1, w, ldw, rows, n, net->sizes[l], to, ld, GEMM_BIAS | (l + 1 < L && relu ? GEMM_RELU : 0), to);
+    if (l + 1 < L) {
+      if (!slopes) mlp_activate(net->activation, to, ld, NULL, rows, n);
+      else if (rop_smooth(net)) rop_slopes(net->activation, to, k->s1[l + 1], k->s2[l + 1], ld, rows, n);
+      for (int64_t r = 0; slopes && r < rows; ++r) to[r * ld + n] = 1;
+    }
+    w += (net->sizes[l] + 1) * ldw;
+    x = to, ldx = ld;
+  }
+}
+
 /* forward and backward of rows first .. first + rows - 1; the gradient is stored (add = 0) or added in g; the sum of losses */
 static double rop_backward(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, int64_t first, int64_t rows, double scale, int add,
                            rop_work *k) {
@@ -173,17 +191,7 @@ static double rop_backward(const fkd_mlp *net, const REAL *X, const FN(fkd_targe
     for (int64_t c = 0; c < in; c += VL) vstore(k->a[0] + r * ld0 + c, load_part(X + (first + r) * in + c, in - c, 0));
     k->a[0][r * ld0 + in] = 1;
   }
-  const REAL *w = k->w;
-  for (int l = 0; l < L; ++l) {
-    const int64_t n = net->sizes[l + 1], ld = mlp_ld(net, l + 1), ldw = leading(n);
-    REAL *to = l + 1 < L ? k->a[l + 1] : k->d[L];
-    gemm(k->a[l], mlp_ld(net, l), 1, w, ldw, rows, n, net->sizes[l], to, ld, GEMM_BIAS | (l + 1 < L && relu ? GEMM_RELU : 0), to);
-    if (l + 1 < L) {
-      if (smooth) rop_slopes(net->activation, to, k->s1[l + 1], k->s2[l + 1], ld, rows, n);
-      for (int64_t r = 0; r < rows; ++r) to[r * ld + n] = 1;
-    }
-    w += (net->sizes[l] + 1) * ldw;
-  }
+  rop_forward(net, k->a[0], ld0, rows, L, 1, k);
   const double loss = rop_loss(net, t, first, rows, scale, k);
   REAL *g = k->g + k->wide;
   for (int l = L - 1; l >= 0; --l) {

@@ -1,4 +1,4 @@
-/* vmath.inc.h: exp, log, log1p, tanh and erfc on vectors. With fused = 0 each lane carries the same bits on every ISA; fused = 1
+/* vmath.inc.h: exp, log, log1p, tanh, erfc and arccos on vectors. With fused = 0 each lane carries the same bits on every ISA; fused = 1
  * is faster and may differ in the last bits. Polynomials are interpolations at Chebyshev nodes on the reduced range; their error is below 1e-8 (f32), 2e-17 (f64). */
 
 #undef MADD
@@ -11,6 +11,7 @@
 #define vphi FN(vphi)
 #define vtanh FN(vtanh)
 #define verfc FN(verfc)
+#define vacos FN(vacos)
 #define vpoly FN(vpoly)
 
 /* a * b + c, in one rounding if `fused` and the ISA can */
@@ -183,4 +184,26 @@ FKD_INLINE V verfc(V x) {
   V t = vset1(2) / (vset1(2) + z);
   V y = vexp(-z * z) * t * vpoly(t - vset1((REAL)0.5), Q, N, 1);
   return vsel(VCMP(x, <, vset1(0)), vset1(2) - y, y);
+}
+
+/* arccos(x) for |x| <= 1: arcsin is y + y^3 P(y^2) up to 1/2; beyond, arccos(x) = 2 arcsin(sqrt((1 - x) / 2)) */
+FKD_INLINE V vacos(V x) {
+#if FKD_BITS == 32
+  static const REAL P[] = {0.1666666634f, 0.07500094543f, 0.04459940153f, 0.03110066274f, 0.01714923836f, 0.0336908472f};
+  enum { N = 5 };
+#else
+  static const REAL P[] = {0.16666666666666666592, 0.07500000000000117751,  0.044642857142551892902, 0.030381944475532339993,
+                           0.022372157443507222419, 0.017352816540325494994, 0.013963780012203569641, 0.011566459612121668568,
+                           0.0096218429701002810177, 0.0093195607947674462957, 0.0030448799094556773959, 0.019554513336123378949,
+                           -0.019241671746743040654, 0.02961201126495512036};
+  enum { N = 13 };
+#endif
+  const REAL pi = (REAL)3.14159265358979323846;
+  V a = vabs(x);
+  VI near = VCMP(a, <=, vset1((REAL)0.5));
+  V z = vsel(near, a * a, vset1((REAL)0.5) - vset1((REAL)0.5) * a);
+  V y = vsel(near, a, vsqrt(z));
+  y = vfma(y * z, vpoly(z, P, N, 1), y);
+  V r = vsel(near, vset1(pi / 2) - y, y + y);
+  return vsel(VCMP(x, <, vset1(0)), vset1(pi) - r, r);
 }

@@ -3,11 +3,13 @@
 The header's metadata holds three strings: `format` ("fastkd-model/1"), `fastkd` (JSON: class, hyper-parameters,
 network, classes, feature names) and `sha256`, a digest of that JSON and of all tensors. The digest tells a damaged or
 edited file; it is no signature, and does not tell who wrote the file. The tensors are `layers.<k>.weight`
-(n_in, n_out), `layers.<k>.bias` and, with a scaler, `scaler.mean` and `scaler.scale`.
+(n_in, n_out), `layers.<k>.bias` and, with a scaler, `scaler.mean` and `scaler.scale`. Networks over windows also have
+`body.<k>.weight`, of an LSTM (n_in + units, 4 units), of a CNN (kernel_size, n_in, n_out), and `body.<k>.bias`.
 """
 
 import hashlib
 import json
+import math
 import os
 import secrets
 from dataclasses import asdict
@@ -48,12 +50,13 @@ def save(model: Any, path: Any) -> None:
         "hyper_parameters": _encode_hyper_parameters(model),
         "sizes": list(model._kernel.sizes),
         "activation": model._kernel.activation,
+        "body": _body(model._kernel),
         "dtype": np.dtype(model._kernel.dtype).name,
         "feature_names": list(model.feature_names_in_) if hasattr(model, "feature_names_in_") else None,
         "classes": _encode_classes(model.classes_) if hasattr(model, "classes_") else None,
         "single_output": getattr(model, "_single_output", None),
     }
-    tensors = _layer_tensors(model.parameters, model._kernel.sizes)
+    tensors = _layer_tensors(model.parameters, _tensor_shapes(header["sizes"], header["body"]))
     if model.scaler is not None:
         tensors |= {"scaler.mean": model.scaler.mean_, "scaler.scale": model.scaler.scale_}
     text = json.dumps(header, sort_keys=True, allow_nan=False)
@@ -93,9 +96,9 @@ def load(path: Any) -> Any:
 
 
 def _model_classes() -> dict[str, Any]:
-    from fastkd.models import MLPClassifier, MLPRegressor
+    from fastkd.models import CNNClassifier, LSTMClassifier, MLPClassifier, MLPRegressor
 
-    return {c.__name__: c for c in (MLPClassifier, MLPRegressor)}
+    return {c.__name__: c for c in (CNNClassifier, LSTMClassifier, MLPClassifier, MLPRegressor)}
 
 
 def _read_header(path: str, metadata: dict[str, str]) -> dict[str, Any]:
@@ -120,19 +123,29 @@ def _build(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Any:
     from fastkd.models._base import LinearScaler
 
     sizes = [int(size) for size in header["sizes"]]
-    parameters = np.concatenate([part.ravel() for part in _checked_layers(sizes, header["dtype"], tensors)])
+    body = header.get("body")  # files of the first version have none
+    shapes = _tensor_shapes(sizes, body)
+    parameters = np.concatenate([part.ravel() for part in _checked_layers(shapes, header["dtype"], tensors)])
     settings = _decode_hyper_parameters(header["hyper_parameters"])
     model = _model_classes()[header["class"]](**settings)
     if (header["classes"] is None) == hasattr(model, "predict_proba"):
         raise ValueError(f"a {header['class']} with{'out' if header['classes'] is None else ''} classes")
     network = {"hidden": tuple(sizes[1:-1]), "activation": header["activation"], "dtype": header["dtype"]}
+    n_features = sizes[0]
+    inputs: Any = n_features
+    if body is not None:
+        network |= _body_settings(body)
+        n_features = int(body["widths"][0])
+        inputs = (int(body["steps"]), n_features)
     # The network may differ from the present hyper-parameters, which are for the next fit.
-    model.set_params(**network).initialize(sizes[0], sizes[-1])
+    model.set_params(**network).initialize(inputs, sizes[-1])
+    if _body(model._kernel) != body:
+        raise ValueError(f"{header['class']} has no body like {body}")
     model.set_params(**{name: settings[name] for name in network if name in settings})
     model.parameters = parameters
     if header["feature_names"] is not None:
-        if len(header["feature_names"]) != sizes[0]:
-            raise ValueError(f"{len(header['feature_names'])} feature names for {sizes[0]} features")
+        if len(header["feature_names"]) != n_features:
+            raise ValueError(f"{len(header['feature_names'])} feature names for {n_features} features")
         model.feature_names_in_ = np.array([str(name) for name in header["feature_names"]], object)
     if header["classes"] is not None:
         model.classes_ = _decode_classes(header["classes"])
@@ -145,21 +158,47 @@ def _build(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Any:
     return model
 
 
-def _layer_tensors(parameters: np.ndarray, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
-    tensors, at = {}, 0
-    for k, (n_in, n_out) in enumerate(pairwise(sizes)):
-        tensors[f"layers.{k}.weight"] = parameters[at : at + n_in * n_out].reshape(n_in, n_out)
-        tensors[f"layers.{k}.bias"] = parameters[at + n_in * n_out : at + (n_in + 1) * n_out]
-        at += (n_in + 1) * n_out
-    return tensors
+def _body(kernel: Any) -> dict[str, Any] | None:
+    """What comes before the dense layers; None for a perceptron."""
+    if not hasattr(kernel, "widths"):
+        return None
+    kind = {"kind": kernel.kind, "pooling": kernel.pooling, "kernel_size": kernel.kernel_size}
+    return kind | {"steps": kernel.input_shape[0], "widths": list(kernel.widths)}
 
 
-def _checked_layers(sizes: list[int], dtype: str, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _body_settings(body: dict[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters of that body."""
+    layers = tuple(int(width) for width in body["widths"][1:])
+    if body["kind"] == "lstm":
+        return {"pooling": body["pooling"], "units": layers[0], "layers": len(layers)}
+    return {"pooling": body["pooling"], "channels": layers, "kernel_size": body["kernel_size"]}
+
+
+def _tensor_shapes(sizes: list[int], body: dict[str, Any] | None) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors in the order of the flat parameters."""
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"sizes {sizes} are not those of a network")
     shapes: dict[str, tuple[int, ...]] = {}
+    for k, (n_in, n_out) in enumerate(pairwise(body["widths"] if body else ())):
+        if body is not None and body["kind"] == "lstm":
+            shapes |= {f"body.{k}.weight": (n_in + n_out, 4 * n_out), f"body.{k}.bias": (4 * n_out,)}
+        elif body is not None:
+            shapes |= {f"body.{k}.weight": (body["kernel_size"], n_in, n_out), f"body.{k}.bias": (n_out,)}
     for k, (n_in, n_out) in enumerate(pairwise(sizes)):
         shapes |= {f"layers.{k}.weight": (n_in, n_out), f"layers.{k}.bias": (n_out,)}
+    return shapes
+
+
+def _layer_tensors(parameters: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    tensors, at = {}, 0
+    for name, shape in shapes.items():
+        size = math.prod(shape)
+        tensors[name] = parameters[at : at + size].reshape(shape)
+        at += size
+    return tensors
+
+
+def _checked_layers(shapes: dict[str, tuple[int, ...]], dtype: str, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
     extra = set(tensors) - set(shapes)
     if extra and extra != {"scaler.mean", "scaler.scale"}:
         raise ValueError(f"unexpected tensors {sorted(extra)}")
@@ -185,7 +224,7 @@ def _encode_hyper_parameters(model: Any) -> dict[str, Any]:
             value = {"TemperatureSchedule": asdict(value)}
         elif isinstance(value, np.generic):
             value = value.item()
-        elif name == "hidden":
+        elif name in ("hidden", "channels"):
             value = [int(width) for width in value]
         elif callable(value) or isinstance(value, (np.random.Generator, np.random.RandomState)):
             continue

@@ -10,9 +10,9 @@ from fastkd import _check
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint16_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy, memset
 
 cimport fastkd_core as fkd
@@ -22,9 +22,13 @@ cnp.import_array()
 include "arrays.pxi"
 include "isa.pxi"
 include "losses.pxi"
+include "kernel.pxi"
 include "mlp.pxi"
 include "exits.pxi"
+include "sequence.pxi"
 include "predictor.pxi"
+include "sequence_predictor.pxi"
 include "features.pxi"
 include "aggregate.pxi"
 include "condense.pxi"
+include "descent.pxi"

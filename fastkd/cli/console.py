@@ -11,7 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastkd.cli.findings import findings, headline, metric_rows
+from fastkd.cli.findings import (
+    CONDENSED_COLUMNS,
+    condensed_rows,
+    distillation_rows,
+    findings,
+    headline,
+    metric_rows,
+)
 from fastkd.cli.result import CLASS_NAMES, DemoResult
 
 Report = Callable[[str, int, int], None]
@@ -40,8 +47,9 @@ def print_result(result: DemoResult, output: str) -> None:
         f"[bold]{market.source}[/bold]: {market.candles:,} candles of {market.interval}, {market.gaps} gaps; "
         f"{market.train_rows:,} rows to train, then {market.test_rows:,} to test"
     )
-    for table in (_shares(result), _models(result), _federation(result), _latency(result)):
-        console.print("", table)
+    for make in (_shares, _models, _federation, _distillation, _condensed, _latency):
+        if (table := make(result)) is not None:
+            console.print("", table)
     console.print("\n[bold]Walking forward[/bold]")
     console.print(str(result.walk), markup=False, soft_wrap=True)
     console.print()
@@ -87,6 +95,26 @@ def _federation(result: DemoResult) -> Table:
     table = _table(title, "attack", *(rule.replace("_", "\n") for rule in found.rules))
     for attack, shares in zip(found.attacks, found.accuracy):
         table.add_row(attack, *(f"{100 * share:.1f}" for share in shares))
+    return table
+
+
+def _distillation(result: DemoResult) -> Table | None:
+    found = result.distillation
+    if found is None:
+        return None
+    title = f"Forecasts shared by {found.desks} desks, accuracy, %"
+    table = _table(title, "way to learn", "mean", "lowest", "highest")
+    for row in distillation_rows(found):
+        table.add_row(*row)
+    return table
+
+
+def _condensed(result: DemoResult) -> Table | None:
+    if result.condensed is None:
+        return None
+    table = _table("Student taught with a few rows, %", *CONDENSED_COLUMNS)
+    for row in condensed_rows(result.condensed):
+        table.add_row(*row)
     return table
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastkd.cli.distilling_desks import distilling_desks
 from fastkd.cli.federation import robust_federation
+from fastkd.cli.few_rows import few_rows
 from fastkd.cli.latency import Latency, measure_pair, numpy_forward
 from fastkd.cli.result import CLASS_NAMES, Comparison, CurvePoint, DemoResult, Market, Settings, Trained
 from fastkd.evaluation import EvaluationReport, agreement, class_shares, evaluation_report
@@ -28,6 +30,8 @@ STEPS = (
     "Self-distillation",
     "Walking forward",
     "Federation with hostile clients",
+    "Federation that shares forecasts",
+    "Condensation",
     "Latency",
 )
 CLASSES = (0, 1, 2)  # DOWN, FLAT, UP
@@ -102,6 +106,10 @@ def run_demo(
     step()
     federation = robust_federation(data, settings)
     step()
+    distillation = distilling_desks(data, settings)
+    step()
+    condensed = few_rows(data, settings)
+    step()
     latency = time_student(student, data, settings)
     return DemoResult(
         settings=settings,
@@ -115,6 +123,8 @@ def run_demo(
         generations=generations,
         walk=walk,
         federation=federation,
+        distillation=distillation,
+        condensed=condensed,
         latency=latency,
         seconds=perf_counter() - began,
     )

@@ -124,6 +124,9 @@ def summary(result: VenueResult) -> str:
     if {LOCAL, FEDMD, POOLED} <= set(ways):
         lines += ["", verdict(result)]
     lines.append(f"FedMD sent {result.bytes_up:,} bytes up and {result.bytes_down:,} down.")
+    if FEDMD in ways:
+        whose = "the honest venues" if result.settings.attacks else "all venues"
+        lines += ["", f"The students of FedMD, {whose} together:", str(result.report(FEDMD))]
     return "\n".join(lines)
 
 
@@ -156,6 +159,7 @@ def figures(result: VenueResult) -> dict[str, Any]:
         "rounds": result.rounds,
         "periods": result.periods,
         "bytes": [result.bytes_up, result.bytes_down],
+        "report": result.report(FEDMD).to_dict() if FEDMD in result.proba else None,
     }
 
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from fastkd.cli.result import CLASS_NAMES, Comparison, DemoResult, Trained
+from typing import TYPE_CHECKING
+
+from fastkd.cli.result import CLASS_NAMES, Comparison, DemoResult, Distillation, Trained
+from fastkd.cli.venues import FEDMD, LOCAL, POOLED
 from fastkd.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from fastkd.condense import CondenseReport
+
+CONDENSED_COLUMNS = ("rows from", "rows", "balanced accuracy", "accuracy", "made in")
 
 
 def headline(result: DemoResult) -> str:
@@ -29,6 +37,8 @@ def findings(result: DemoResult) -> list[str]:
         *_on_generations(result),
         _on_walk(result),
         _on_federation(result),
+        *_on_distillation(result),
+        *_on_condensation(result),
         *_on_latency(result),
     ]
 
@@ -142,6 +152,58 @@ def _on_federation(result: DemoResult) -> str:
         f"{_percent(worst[best])}; nobody attacking, they reach {_percent(found.accuracy[0, mean])} and "
         f"{_percent(found.accuracy[0, best])}."
     )
+
+
+def _on_distillation(result: DemoResult) -> list[str]:
+    found = result.distillation
+    if found is None:
+        return []
+    gain, error = found.difference(FEDMD, LOCAL)
+    bound, _ = found.difference(POOLED, LOCAL)
+    size = f"{_points(gain)} ± {100 * error:.1f} points of accuracy"
+    if abs(gain) <= 2 * error:
+        said = f"changes nothing that could be told from chance ({size})"
+    else:
+        said = f"{'helps' if gain > 0 else 'harms'}: {size}"
+    lied_to = {way.rpartition(" ")[2]: found.difference(way, LOCAL)[0] for way in found.ways if "liar" in way}
+    attacked = ", ".join(f"{_points(change)} by the {rule}" for rule, change in lied_to.items())
+    lead = found.accuracy[found.ways.index(FEDMD)].mean() - found.majority
+    return [
+        f"To share forecasts (FedMD) instead of learning alone {said}; all rows in one place give {_points(bound)}. "
+        f"With one liar among the {found.desks} desks it is {attacked}. When nobody lies, they lead the majority by "
+        f"{_points(lead)} points."
+    ]
+
+
+def _on_condensation(result: DemoResult) -> list[str]:
+    return [] if result.condensed is None else [f"Condensation. {_first_upper(result.condensed.verdict)}"]
+
+
+def _first_upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def distillation_rows(found: Distillation) -> list[tuple[str, ...]]:
+    """(way to learn, mean, lowest, highest accuracy over the draws), then the majority: the table, as text."""
+    rows = [
+        (way, *(f"{100 * share:.1f}" for share in (draws.mean(), draws.min(), draws.max())))
+        for way, draws in zip(found.ways, found.accuracy)
+    ]
+    return [*rows, ("majority baseline", f"{100 * found.majority:.1f}", "", "")]
+
+
+def condensed_rows(report: CondenseReport) -> list[tuple[str, ...]]:
+    """A row for each of `CONDENSED_COLUMNS`: the table, as text."""
+    return [
+        (
+            "all rows" if trial.full else trial.name.replace("_", " "),
+            f"{trial.rows:,}",
+            f"{100 * report.score(trial):.1f}",
+            f"{100 * report.accuracy(trial):.1f}",
+            "-" if trial.full else f"{trial.condense_seconds:.2f} s",
+        )
+        for trial in report.trials
+    ]
 
 
 def _kept(result: DemoResult, pair: Comparison) -> str:

@@ -188,6 +188,42 @@ def federation(axes: Any, result: DemoResult) -> None:
     _legend_above(axes)
 
 
+def distillation(axes: Any, result: DemoResult) -> None:
+    """Mean and range of every way to learn."""
+    found = result.distillation
+    assert found is not None
+    for place, (way, draws) in enumerate(zip(found.ways, 100 * found.accuracy)):
+        color = HARD if "liar" in way else DISTILLED if way == "FedMD" else TEACHER
+        axes.hlines(place, draws.min(), draws.max(), color=color)
+        axes.plot(draws.mean(), place, "o", color=color, markersize=7)
+    axes.axvline(100 * found.majority, color=LINE, linestyle="--", label="majority baseline")
+    axes.set_yticks(range(len(found.ways)), [way.replace(", one", ",\none") for way in found.ways])
+    axes.tick_params(axis="y", length=0, labelsize=9)
+    axes.set_ylim(len(found.ways) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.set_xlabel("accuracy, %")
+    _legend_above(axes)
+
+
+def condensed(axes: Any, result: DemoResult) -> None:
+    """Balanced accuracy by where the rows are from: a point for each seed, a ring for the mean."""
+    report = result.condensed
+    assert report is not None
+    for place, trial in enumerate(report.trials):
+        color = TEACHER if trial.full else DISTILLED if trial.learnt else HARD
+        scores = 100 * trial.scores @ report.weights()
+        axes.plot(scores, [place] * len(scores), ".", color=color)
+        axes.plot(scores.mean(), place, "o", color=color, markersize=9, fillstyle="none")
+    axes.axvline(100 / len(np.unique(report.y_test)), color=LINE, linestyle="--", label="always the same answer")
+    names = ["all rows" if trial.full else trial.name.replace("_", "\n") for trial in report.trials]
+    axes.set_yticks(range(len(names)), [f"{name}\n({t.rows:,} rows)" for name, t in zip(names, report.trials)])
+    axes.tick_params(axis="y", length=0, labelsize=9)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.set_xlabel("balanced accuracy, %")
+    _legend_above(axes)
+
+
 def walk(axes: Any, result: DemoResult) -> None:
     """Lead over the majority with its interval: all rows, by fold, by regime."""
     parts = [result.walk.overall, *result.walk.folds, *result.walk.regimes]

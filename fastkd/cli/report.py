@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from fastkd.cli import plots
-from fastkd.cli.findings import findings, headline, metric_rows
+from fastkd.cli.findings import (
+    CONDENSED_COLUMNS,
+    condensed_rows,
+    distillation_rows,
+    findings,
+    headline,
+    metric_rows,
+)
 from fastkd.cli.result import CLASS_NAMES, DemoResult
 
 STYLE = """
@@ -86,7 +93,10 @@ def html_report(result: DemoResult) -> str:
         f"{escape(market.source)}: {market.candles:,} candles of {escape(market.interval)}, "
         f"{_day(market.first_ms)} to {_day(market.last_ms)}"
     )
-    sections = (_summary, _labels, _models, _plots, _confusion, _generations, _walk, _federation, _latency, _settings)
+    sections = (
+        *(_summary, _labels, _models, _plots, _confusion, _generations, _walk),
+        *(_federation, _distillation, _condensed, _latency, _settings),
+    )
     body = "\n".join(section(result) for section in sections)
     body = body.replace(" %", "\u00a0%").replace(" µs", "\u00a0µs")  # a number stays with its unit
     return (
@@ -202,6 +212,41 @@ def _federation(result: DemoResult) -> str:
     return (
         "<h2>Federation with hostile clients</h2>\n"
         + _table(columns, rows, note)
+        + f'\n<div class="plots">{figure}</div>'
+    )
+
+
+def _distillation(result: DemoResult) -> str:
+    found = result.distillation
+    if found is None:
+        return ""
+    note = (
+        f"Accuracy, %, on later rows: mean and range of {found.accuracy.shape[1]} draws. {found.desks} desks with "
+        f"networks of different shapes have up to {found.labels} labels each from a past of their own, and share their "
+        "forecasts of a public period without labels. A liar claims on each public row what the others find least "
+        f"likely; its own rows are left out of every figure. {found.bytes_sent:,} bytes are sent in a federation."
+    )
+    figure = _figure("Accuracy by way to learn, mean and range", plots.distillation, result)
+    return (
+        "<h2>Federation that shares forecasts</h2>\n"
+        + _table(["way to learn", "mean", "lowest", "highest"], distillation_rows(found), note)
+        + f'\n<div class="plots">{figure}</div>'
+    )
+
+
+def _condensed(result: DemoResult) -> str:
+    report = result.condensed
+    if report is None:
+        return ""
+    all_rows = report.trials[0].rows
+    note = (
+        f"The student taught with a few rows made of the last {all_rows:,} of the training part, tested on the test "
+        f"part, %, mean of {len(report.trials[0].scores)} seeds. {report.verdict[:1].upper()}{report.verdict[1:]}"
+    )
+    figure = _figure("Taught with a few rows, tested on real ones", plots.condensed, result)
+    return (
+        "<h2>Condensation</h2>\n"
+        + _table(CONDENSED_COLUMNS, condensed_rows(report), note)
         + f'\n<div class="plots">{figure}</div>'
     )
 

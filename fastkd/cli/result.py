@@ -11,6 +11,7 @@ from fastkd.cli.latency import Latency
 from fastkd.evaluation import Evaluation, EvaluationReport
 
 if TYPE_CHECKING:
+    from fastkd.condense import CondenseReport
     from fastkd.distill import GenerationReport
 
 CLASS_NAMES = ("DOWN", "FLAT", "UP")
@@ -22,8 +23,9 @@ class Settings:
 
     `few_labels` is how many labelled rows the second comparison keeps, `draws` how often labels are drawn anew for each
     point of the curve, `generations` are those of self-distillation on the last `generation_rows` candles, `folds`
-    is how often the student is fitted anew walking forward, `desks` are the clients of the federation, `latency_calls`
-    is how often a forecast is timed.
+    is how often the student is fitted anew walking forward, `desks` are the clients of the federation that shares
+    gradients and `distilling_desks` those of the one that shares forecasts, `condensed_rows` is about how many rows are
+    left of the last `condensed_from` of the training part, `latency_calls` is how often a forecast is timed.
     """
 
     rows: int = 40_000
@@ -47,6 +49,10 @@ class Settings:
     folds: int = 5
     desks: int = 10
     federation_rounds: int = 200
+    distilling_desks: int = 5
+    distilling_rounds: int = 5
+    condensed_rows: int = 21
+    condensed_from: int = 4000
     latency_calls: int = 20_000
 
 
@@ -123,6 +129,31 @@ class Federation:
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """Test accuracy of desks that share forecasts: `accuracy[i, k]` of way i to learn with draw k of the labels.
+
+    The ways are alone, FedMD, all rows in one place, and FedMD with one liar for each rule; the liar's own rows are
+    left out of every figure. `bytes_sent` are those of one federation without a liar.
+    """
+
+    desks: int
+    labels: int
+    ways: tuple[str, ...]
+    accuracy: np.ndarray
+    majority: float
+    test_rows: int
+    bytes_sent: int
+
+    def difference(self, way: str, other: str) -> tuple[float, float]:
+        """How much more accurate `way` is on average, and its standard error: over draws or test rows, the larger."""
+        ours, theirs = (self.accuracy[self.ways.index(name)] for name in (way, other))
+        share, gaps = float(theirs.mean()), ours - theirs
+        by_rows = (2 * share * (1 - share) / self.test_rows) ** 0.5
+        by_draws = gaps.std(ddof=1) / len(gaps) ** 0.5 if len(gaps) > 1 else 0.0
+        return float(gaps.mean()), float(max(by_rows, by_draws))
+
+
+@dataclass(frozen=True)
 class DemoResult:
     """Everything the tables, the plots and the report show."""
 
@@ -137,6 +168,8 @@ class DemoResult:
     generations: GenerationReport | None
     walk: EvaluationReport
     federation: Federation
+    distillation: Distillation | None
+    condensed: CondenseReport | None
     latency: tuple[tuple[Latency, Latency], ...]
     seconds: float
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fastkd.evaluation import Evaluation, evaluate
+from fastkd.cli.result import CLASS_NAMES
+from fastkd.evaluation import Evaluation, EvaluationReport, evaluate, evaluation_report
+from fastkd.evaluation.bootstrap import default_block
 
 __all__ = ["Venue", "VenueResult", "VenueSettings", "read_venues", "run_venues"]
 
@@ -76,6 +78,10 @@ class VenueResult:
         Venue -> its student of the last fold, with its scaler.
     bytes_up, bytes_down : int
         Sent by FedMD in all folds.
+    truth, folds : numpy.ndarray, shape (n,)
+        Class and fold of the test rows of all honest venues, in order of time.
+    proba : dict of numpy.ndarray, shape (n, 3)
+        Way -> its forecasts of these rows.
     """
 
     settings: VenueSettings
@@ -86,6 +92,20 @@ class VenueResult:
     models: dict[str, Any]
     bytes_up: int
     bytes_down: int
+    truth: np.ndarray
+    folds: np.ndarray
+    proba: dict[str, np.ndarray]
+
+    def report(self, way: str = FEDMD) -> EvaluationReport:
+        """Figures of one way with intervals, for all folds together and for each.
+
+        Blocks of the bootstrap are stretches of time: they keep what happened at once in several venues together.
+        """
+        honest = len(self.by_venue[way]) - len(self.settings.attacks)
+        block = max(self.settings.horizon, default_block(len(self.truth) // honest)) * honest
+        return evaluation_report(
+            self.truth, self.proba[way], folds=self.folds, class_names=CLASS_NAMES, block=block, random_state=0
+        )
 
 
 def read_venues(paths: Sequence[str | os.PathLike[str]], settings: VenueSettings) -> list[Venue]:
@@ -128,11 +148,13 @@ def run_venues(
     _check(venues, settings)
     said: dict[str, dict[str, list[np.ndarray]]] = {way: {v.name: [] for v in venues} for way in ways}
     truth: dict[str, list[np.ndarray]] = {venue.name: [] for venue in venues}
+    when: dict[str, list[np.ndarray]] = {venue.name: [] for venue in venues}
     curves, periods, models, sent = [], [], {}, np.zeros(2, np.int64)
     folds = list(_folds(venues, settings))
     for k, fold in enumerate(folds):
         for name, (_, y) in fold.test.items():
             truth[name].append(y)
+            when[name].append(fold.test_ms[name])
         for step, way in enumerate(ways):
             if progress is not None:
                 progress(f"Fold {k + 1} of {len(folds)}: {way}", k * len(ways) + step, len(folds) * len(ways))
@@ -154,12 +176,27 @@ def run_venues(
         }
         for way in ways
     }
-    everything = np.concatenate([y for name in honest for y in truth[name]])
-    overall = {
-        way: evaluate(everything, np.concatenate([p for name in honest for p in said[way][name]]), n_classes=3)
-        for way in ways
-    }
-    return VenueResult(settings, overall, by_venue, curves, periods, models, int(sent[0]), int(sent[1]))
+
+    def in_order(parts: dict[str, list[np.ndarray]]) -> np.ndarray:
+        """Rows of the honest venues in order of time; the order of folds is that of time."""
+        return np.concatenate([part for name in honest for part in parts[name]])[order]
+
+    order = np.argsort(np.concatenate([part for name in honest for part in when[name]]), kind="stable")
+    numbers = {name: [np.full(len(part), k) for k, part in enumerate(parts)] for name, parts in truth.items()}
+    everything, proba = in_order(truth), {way: in_order(said[way]) for way in ways}
+    return VenueResult(
+        settings=settings,
+        evaluations={way: evaluate(everything, proba[way], n_classes=len(CLASSES)) for way in ways},
+        by_venue=by_venue,
+        rounds=curves,
+        periods=periods,
+        models=models,
+        bytes_up=int(sent[0]),
+        bytes_down=int(sent[1]),
+        truth=everything,
+        folds=in_order(numbers),
+        proba=proba,
+    )
 
 
 # -- inside -----------------------------------------------------------------------------------------------------------
@@ -170,6 +207,7 @@ class _Fold:
     private: dict[str, tuple[np.ndarray, np.ndarray]]
     public: np.ndarray
     test: dict[str, tuple[np.ndarray, np.ndarray]]
+    test_ms: dict[str, np.ndarray]
     scaler: Any
     period: tuple[int, int, int]
 
@@ -225,12 +263,17 @@ def _folds(venues: Sequence[Venue], settings: VenueSettings) -> Any:
         if settings.labels:
             private = {name: _few(X, y, settings.labels, rng) for name, (X, y) in private.items()}
         period = (int(public_from), int(first), int(last))
-        yield _Fold(private, _scaled(scaler, rows[chosen]), test, scaler, period)
+        test_ms = {v.name: v.start_ms[_rows(v, first, last, settings.horizon)] for v in venues}
+        yield _Fold(private, _scaled(scaler, rows[chosen]), test, test_ms, scaler, period)
 
 
 def _between(venue: Venue, low: float, high: float, horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.flatnonzero((venue.start_ms >= low) & (venue.start_ms < high))[: -horizon or None]
+    rows = _rows(venue, low, high, horizon)
     return venue.X[rows], venue.y[rows]
+
+
+def _rows(venue: Venue, low: float, high: float, horizon: int) -> np.ndarray:
+    return np.flatnonzero((venue.start_ms >= low) & (venue.start_ms < high))[: -horizon or None]
 
 
 def _scaled(scaler: Any, X: np.ndarray) -> np.ndarray:
@@ -285,4 +328,5 @@ def _network(name: str, k: int, settings: VenueSettings) -> Any:
 
     hidden = tuple(settings.hidden.get(name, HIDDEN[k % len(HIDDEN)]))
     epochs = settings.initial_epochs + settings.epochs * (settings.rounds - 1)
-    return MLPClassifier(hidden, learning_rate=settings.learning_rate, epochs=max(epochs, 1), random_state=k)
+    return MLPClassifier(hidden, learning_rate=settings.learning_rate, epochs=max(epochs, 1),
+                         random_state=1000 * settings.seed + k)  # fmt: skip

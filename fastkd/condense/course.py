@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._core import _native
 from fastkd.condense.condensed import read_arrays, write_arrays
 
 State = dict[str, np.ndarray]
@@ -96,10 +97,7 @@ def copy(state: State) -> State:
 
 def descend(state: State, name: str, slope: np.ndarray, rate: float, momentum: float = 0.5) -> None:
     """Gradient descent with momentum, in place; `prepare` has put the velocity into the state."""
-    v = state[name + "_v"]
-    v *= momentum
-    v += slope
-    state[name] -= rate * v
+    _native.descend(state[name], state[name + "_v"], slope, rate, momentum)
 
 
 def adam(state: State, name: str, slope: np.ndarray, rate: float) -> None:

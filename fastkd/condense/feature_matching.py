@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastkd._core._native import MLPKernel
+from fastkd._core._native import MLPKernel, feature_match
 from fastkd.condense.course import State, Step, descend, prepare
-from fastkd.condense.embeddings import features, group_means, last_features, pull_back
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
 from fastkd.condense.start import initial_rows
@@ -38,30 +37,34 @@ def distribution_matching(
         )
     X, _ = initial_rows(rows, per_class, init, rng)
     groups = len(rows.index)
-    each = len(X) // groups
-    sizes, activation = net.kernel.sizes, net.kernel.activation
-    lower = MLPKernel(sizes[:-1], activation, net.dtype) if len(sizes) > 2 and not all_layers else None
+    starts = np.arange(groups + 1) * (len(X) // groups)
 
     def step(state: State, rng: np.random.Generator) -> float:
         params = net.fresh(rng)
-        drawn = [rows.draw(g, batch_size, rng)[0] for g in range(groups)]
-        counts = [len(x) for x in drawn]
-        if lower is not None:
-            real = [last_features(lower, params, np.concatenate(drawn))]
-        else:
-            real = [h for h, _ in features(params, sizes, activation, np.concatenate(drawn))]
-        passed = features(params, sizes, activation, state["X"])
-        loss = 0.0
-        slopes: list[np.ndarray | None] = []
-        slopes += [None] * (len(passed) - len(real))
-        for (h, _), target in zip(passed[-len(real) :], real):
-            gap = group_means(h, [each] * groups) - group_means(target, counts)
-            loss += float((gap * gap).sum())
-            slopes.append(np.repeat((2 / each) * gap, each, axis=0).astype(h.dtype))
-        descend(state, "X", pull_back(params, sizes, passed, slopes), learning_rate, momentum)
+        real, _, real_starts = rows.draw_all(batch_size, rng)
+        loss, _ = match_features(
+            net.kernel, params, real, real_starts, state, starts, learning_rate, momentum, all_layers
+        )
         return loss / groups
 
     return prepare({"X": X}, ("X",), "sgd"), step, 1000
+
+
+def match_features(
+    kernel: MLPKernel,
+    params: np.ndarray,
+    real: np.ndarray,
+    real_starts: np.ndarray,
+    state: State,
+    starts: np.ndarray,
+    learning_rate: float,
+    momentum: float = 0.5,
+    all_layers: bool = False,
+) -> tuple[float, np.ndarray]:
+    """One update of the rows towards the mean features of groups of real rows: distance before it, slope."""
+    value, slope = feature_match(kernel, params, real, real_starts, state["X"], starts, all_layers)
+    descend(state, "X", slope, learning_rate, momentum)
+    return value, slope
 
 
 def feature_alignment(

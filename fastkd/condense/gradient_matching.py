@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastkd._core._native import Optimizer, gradient_match
+from fastkd._core._native import MLPKernel, Optimizer, Targets, gradient_match, shorten
 from fastkd.condense.course import State, Step, descend, prepare
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
@@ -67,6 +67,10 @@ def gradient_matching(
         return soft_labels(state["Y"]) if rows.classes is not None else state["Y"]
 
     fixed = None if learn_labels else net.targets(y)
+    of_class = None  # what the real rows of each class learn from is known before they are drawn
+    if rows.classes is not None:
+        sizes = [min(batch_size, len(index)) for index in rows.index]
+        of_class = [net.targets(np.full(n, g, np.int32)) for g, n in enumerate(sizes)]
     order = np.arange(len(X))
 
     def step(state: State, rng: np.random.Generator) -> float:
@@ -74,18 +78,14 @@ def gradient_matching(
         total = 0.0
         training = Optimizer("sgd", net.kernel.n_parameters, net.dtype, momentum=0.0)
         for t in range(outer):
-            for g in range(groups):
-                net.kernel.loss_gradient(params, *_targets(net, *rows.draw(g, batch_size, rng)), grad=reals[g])
+            drawn, values, real_starts = rows.draw_all(batch_size, rng)
+            real_gradients(net.kernel, params, drawn, real_starts, of_class or [net.targets(values)], reals)
             target = labels(state)
             targets = fixed or net.targets(target)
-            value, dX, dY = gradient_match(
-                net.kernel, params, reals, state["X"], targets, starts, distance, want_y=learn_labels
+            value, _, dY = match_rows(
+                net.kernel, params, reals, state, targets, starts, learning_rate, momentum, distance, clip, learn_labels
             )
-            if clip is not None:
-                length = np.sqrt((dX * dX).sum(axis=1, keepdims=True))
-                dX *= np.minimum(1, clip * np.median(length) / np.maximum(length, 1e-30))
-            descend(state, "X", dX, learning_rate, momentum)
-            if learn_labels:
+            if dY is not None:
                 slope = dY if rows.classes is None else logit_slope(target, dY)
                 descend(state, "Y", slope, label_learning_rate, momentum)
             total += value / groups
@@ -100,5 +100,30 @@ def gradient_matching(
     return state, step, max(20, 1000 // outer)
 
 
-def _targets(net: Net, X: np.ndarray, y: np.ndarray):
-    return X, net.targets(y)
+def real_gradients(
+    kernel: MLPKernel, params: np.ndarray, X: np.ndarray, starts: np.ndarray, targets: list[Targets], out: np.ndarray
+) -> None:
+    """Gradients of groups of rows, a row of `out` each."""
+    for g, target in enumerate(targets):
+        kernel.loss_gradient(params, X[starts[g] : starts[g + 1]], target, grad=out[g])
+
+
+def match_rows(
+    kernel: MLPKernel,
+    params: np.ndarray,
+    reals: np.ndarray,
+    state: State,
+    targets: Targets,
+    starts: np.ndarray,
+    learning_rate: float,
+    momentum: float = 0.5,
+    distance: str = "rowwise",
+    clip: float | None = None,
+    want_y: bool = False,
+) -> tuple[float, np.ndarray, np.ndarray | None]:
+    """One update of the rows towards given gradients: distance before it, slopes by rows and labels."""
+    value, dX, dY = gradient_match(kernel, params, reals, state["X"], targets, starts, distance, want_y=want_y)
+    if clip is not None:
+        shorten(dX, clip)
+    descend(state, "X", dX, learning_rate, momentum)
+    return value, dX, dY

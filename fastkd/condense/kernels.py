@@ -1,4 +1,4 @@
-"""Kernels of kernel inducing points and their derivatives by the first argument: Gaussian, NTK of ReLU networks."""
+"""Kernels of kernel inducing points and their derivatives on one set of rows: Gaussian, NTK of ReLU networks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def rbf(X: np.ndarray, Y: np.ndarray, gamma: float) -> np.ndarray:
     return np.exp(D, out=D)
 
 
-def rbf_slope(X: np.ndarray, Y: np.ndarray, gamma: float, K: np.ndarray, dK: np.ndarray) -> np.ndarray:
-    """Derivative by X of sum dK * K(X, Y)."""
+def rbf_slope(S: np.ndarray, gamma: float, K: np.ndarray, dK: np.ndarray) -> np.ndarray:
+    """Derivative by the first argument of sum dK * K(S, S)."""
     G = dK * K
-    return -2 * gamma * (G.sum(axis=1)[:, None] * X - G @ Y)
+    return -2 * gamma * (G.sum(axis=1)[:, None] * S - G @ S)
 
 
 def ntk(X: np.ndarray, Y: np.ndarray, depth: int) -> np.ndarray:
@@ -40,17 +40,15 @@ def ntk_diagonal(X: np.ndarray, depth: int) -> np.ndarray:
     return theta
 
 
-def ntk_slope(X: np.ndarray, Y: np.ndarray, layers: list, dK: np.ndarray, same: bool = False) -> np.ndarray:
-    """Derivative by X of sum dK * ntk(X, Y), Y held fixed; `layers` from `ntk_layers`.
+def ntk_slope(S: np.ndarray, layers: list, dK: np.ndarray) -> np.ndarray:
+    """Derivative by the first argument of sum dK * ntk(S, S); `layers` from `ntk_layers`.
 
-    `same`: Y is X; ntk(x, x) is linear in |x|^2, and half of its derivative belongs to each argument.
+    ntk(s, s) is linear in |s|^2, and half of its derivative belongs to each argument.
     """
-    extra = np.zeros(len(X))
-    if same:
-        extra = 0.5 * np.diag(dK) * _diagonal_factor(len(layers))
-        dK = dK.copy()
-        np.fill_diagonal(dK, 0)
-    d_theta, d_s, d_q = dK.copy(), np.zeros_like(dK), np.zeros(len(X))
+    extra = 0.5 * np.diag(dK) * _diagonal_factor(len(layers))
+    d_theta = dK.copy()
+    np.fill_diagonal(d_theta, 0)
+    d_s, d_q = np.zeros_like(dK), np.zeros(len(S))
     for root, c, sine, k0, q1, q2, theta in reversed(layers):
         # s' = w root (sine / 2 pi + k0 c) + b, k0 = (pi - arccos c) / 2 pi, theta' = s' + w k0 theta
         d_s += d_theta
@@ -66,8 +64,8 @@ def ntk_slope(X: np.ndarray, Y: np.ndarray, layers: list, dK: np.ndarray, same: 
         d_s *= W_VARIANCE
         d_s += d_c / root
     d_s += d_theta
-    scale = W_VARIANCE / X.shape[1]
-    return scale * (d_s @ Y) + 2 * scale * (d_q + extra)[:, None] * X
+    scale = W_VARIANCE / S.shape[1]
+    return scale * (d_s @ S) + 2 * scale * (d_q + extra)[:, None] * S
 
 
 def ntk_layers(X: np.ndarray, Y: np.ndarray, depth: int) -> tuple[np.ndarray, list]:

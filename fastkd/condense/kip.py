@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastkd._core._native import ridge_slopes
 from fastkd.condense.course import State, Step, adam, prepare
-from fastkd.condense.kernels import ntk_layers, ntk_slope, rbf, rbf_slope
+from fastkd.condense.kernels import B_VARIANCE, W_VARIANCE, ntk_layers, ntk_slope, rbf, rbf_slope
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
 from fastkd.condense.start import initial_rows
@@ -26,11 +27,15 @@ class KernelRidge:
         """The kernel, and what its slope needs."""
         return (rbf(X, Y, self.gamma), []) if self.kernel == "rbf" else ntk_layers(X, Y, self.depth)
 
-    def slope(self, X: np.ndarray, Y: np.ndarray, K: np.ndarray, layers: list, dK: np.ndarray, same: bool = False):
-        """Derivative by X of sum dK * K(X, Y)."""
-        if self.kernel == "rbf":
-            return rbf_slope(X, Y, self.gamma, K, dK)
-        return ntk_slope(X, Y, layers, dK, same)
+    def slope(self, S: np.ndarray, K: np.ndarray, layers: list, dK: np.ndarray) -> np.ndarray:
+        """Derivative by the first argument of sum dK * K(S, S)."""
+        return rbf_slope(S, self.gamma, K, dK) if self.kernel == "rbf" else ntk_slope(S, layers, dK)
+
+    def fit(self, S: np.ndarray, a: np.ndarray, X: np.ndarray, target: np.ndarray):
+        """Squared error of K(X, S) a, and its derivatives by a and, a held fixed, by S."""
+        return ridge_slopes(
+            S, a, X, target, depth=self.depth, gamma=self.gamma, weight_variance=W_VARIANCE, bias_variance=B_VARIANCE
+        )
 
     def system(self, S: np.ndarray):
         """K_SS, what its slope needs, and the Cholesky factor of K_SS + ridge tr(K_SS) / n I."""
@@ -52,16 +57,13 @@ def kip_loss(ridge: KernelRidge, S: np.ndarray, y: np.ndarray, X: np.ndarray, ta
     from scipy.linalg import cho_solve
 
     K, layers, factor = ridge.system(S)
-    K_sx, layers_sx = ridge.of(S, X)
-    a = cho_solve(factor, y, check_finite=False)
-    gap = K_sx.T @ a - target
-    residual = gap / gap.size
-    b = cho_solve(factor, K_sx @ residual, check_finite=False)  # also the derivative by y
+    a = np.ascontiguousarray(cho_solve(factor, y, check_finite=False))
+    loss, da, dS = ridge.fit(S, a, X, target)
+    b = cho_solve(factor, da, check_finite=False)  # also the derivative by y
     dK = -(b @ a.T)
     dK[np.diag_indices(len(S))] += ridge.ridge / len(S) * np.trace(dK)
-    dS = ridge.slope(S, X, K_sx, layers_sx, a @ residual.T)
-    dS += ridge.slope(S, S, K, layers, dK + dK.T, same=True)  # both arguments of K_SS move
-    return 0.5 * float((gap * gap).mean()), dS, b
+    dS += ridge.slope(S, K, layers, dK + dK.T)  # both arguments move
+    return loss, dS, b
 
 
 def label_solve(ridge: KernelRidge, S: np.ndarray, X: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -114,12 +116,10 @@ def kip(
 
 
 def target_batch(rows: Rows, batch_size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    share = max(1, batch_size // len(rows.index))
-    drawn = [rows.draw(g, share, rng) for g in range(len(rows.index))]
-    X, y = np.concatenate([x for x, _ in drawn]), np.concatenate([t for _, t in drawn])
+    X, y, _ = rows.draw_all(max(1, batch_size // len(rows.index)), rng)
     return X.astype(np.float64), centered(y, rows)
 
 
 def centered(y: np.ndarray, rows: Rows) -> np.ndarray:
     """One-hot - 1 / C of labels; values as they are."""
-    return y.astype(np.float64) if rows.classes is None else np.eye(rows.n_outputs)[y] - 1 / rows.n_outputs
+    return y.astype(np.float64) if rows.classes is None else (np.eye(rows.n_outputs) - 1 / rows.n_outputs)[y]

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastkd._core._native import MLPKernel, Optimizer, Targets
 from fastkd.models import MLPClassifier, MLPRegressor
+from fastkd.models._perceptron import dense_weights
 
 NAMED = {"mlp": (64,), "softmax": (), "linear": (), "ridge": ()}
 
@@ -17,7 +18,6 @@ NAMED = {"mlp": (64,), "softmax": (), "linear": (), "ridge": ()}
 class Net:
     """Shape and loss of a network; its weights are flat vectors."""
 
-    estimator: Any  # unfitted: where fresh weights come from
     kernel: MLPKernel
     squared: bool
     l2: float
@@ -28,7 +28,7 @@ class Net:
 
     def fresh(self, rng: np.random.Generator) -> np.ndarray:
         """Random initial weights."""
-        return self.estimator._start(self.kernel, rng).parameters
+        return np.concatenate(dense_weights(self.kernel.sizes, self.kernel.activation, rng)).astype(self.dtype)
 
     def targets(self, y: np.ndarray) -> Targets:
         """What the kernels learn from: codes (n,), or soft labels or values (n, n_outputs)."""
@@ -98,4 +98,4 @@ def read_net(
         )
     estimator = (MLPRegressor if squared else MLPClassifier)(**options)
     estimator.initialize(n_features, n_outputs)
-    return Net(estimator, estimator._kernel, squared, float(estimator.l2))
+    return Net(estimator._kernel, squared, float(estimator.l2))

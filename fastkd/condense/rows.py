@@ -39,20 +39,23 @@ class Rows:
 
     def take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features (contiguous, in `dtype`) and labels (codes) or values of some rows."""
-        return np.require(self.X[index], self.dtype, ["C", "A"]), self._targets(self.y[index])
+        X = np.require(np.asarray(self.X).take(index, axis=0), self.dtype, ["C", "A"])
+        return X, self._targets(self.y.take(index, axis=0))
 
     def pick(self, group: int, n: int, rng: np.random.Generator) -> np.ndarray:
         """Numbers of n different rows of a group, of all of them if there are no more."""
         index = self.index[group]
         if n >= len(index):
             return index
-        if n * 20 < len(index):  # without a permutation of all
-            chosen = np.unique(rng.integers(len(index), size=2 * n))
-            return index[rng.permutation(chosen)[:n]]
-        return index[rng.choice(len(index), n, replace=False)]
+        return index[rng.choice(len(index), n, replace=False, shuffle=False)]
 
     def draw(self, group: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         return self.take(self.pick(group, n, rng))
+
+    def draw_all(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of every group, n or all it has, and where each group starts among them, as well as the end."""
+        index = [self.pick(g, n, rng) for g in range(len(self.index))]
+        return *self.take(np.concatenate(index)), np.cumsum([0, *map(len, index)])
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """About n rows, groups in proportion to their size in all that was seen."""

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._core._native import PredictorCore
+from fastkd.deploy._thaw import thawed
 
 
 def folded_parameters(model: Any) -> np.ndarray:
@@ -31,7 +32,8 @@ class Predictor(PredictorCore):
     Parameters
     ----------
     model : MLPClassifier or MLPRegressor
-        Fitted. Its `scaler` is folded into the first layer in float64.
+        Fitted. Its `scaler` is folded into the first layer in float64. For an LSTMClassifier or CNNClassifier a
+        `SequencePredictor` is made instead.
     on_nan : {"nan", "raise"}
         A row with a NaN gives a row of NaN, or a ValueError.
 
@@ -58,6 +60,13 @@ class Predictor(PredictorCore):
     True
     """
 
+    def __new__(cls, model: Any = None, on_nan: str = "nan") -> Any:
+        if getattr(model, "_takes_windows", False):
+            from fastkd.deploy.sequence_predictor import SequencePredictor
+
+            return SequencePredictor(model, on_nan)
+        return super().__new__(cls)
+
     def __init__(self, model: Any, on_nan: str = "nan"):
         if not hasattr(model, "_kernel"):
             if hasattr(model, "_check_fitted"):
@@ -79,10 +88,4 @@ class Predictor(PredictorCore):
             self.classes_ = classes
 
     def __reduce__(self):
-        return _thawed, (self._arguments, getattr(self, "classes_", None))
-
-
-def _thawed(arguments: tuple[Any, ...], classes: np.ndarray | None) -> Predictor:
-    predictor = Predictor.__new__(Predictor)
-    predictor._thaw(arguments, classes)
-    return predictor
+        return thawed, (type(self), self._arguments, getattr(self, "classes_", None))

@@ -19,7 +19,8 @@ from fastkd.models._hyperparameters import (
     real,
 )
 from fastkd.models._inputs import check_rows
-from fastkd.models._network import mlp_kernel, new_optimizer
+from fastkd.models._network import new_optimizer
+from fastkd.models._perceptron import mlp_kernel
 from fastkd.models._signal import Signal, classification_scores
 from fastkd.models._training import Plan, Run, best_of
 from fastkd.models.classifier import MLPClassifier
@@ -216,7 +217,7 @@ class BeYourOwnTeacher(Committee):
     def _start(self, kernel: ExitsKernel, rng: np.random.Generator) -> Run:
         """The network as its model starts it; exits and adapters Glorot uniform (2010)."""
         sizes, model = kernel.sizes, self.model
-        trunk = model._start(mlp_kernel(sizes, kernel.activation, np.dtype(kernel.dtype).name), rng)
+        trunk = model._start(mlp_kernel(sizes, kernel.activation, kernel.dtype), rng)
         parts = [trunk.parameters]
         hints = self.direction == "deepest" and self.feature_weight > 0
         for n_in in sizes[1:-2]:
@@ -234,7 +235,7 @@ class BeYourOwnTeacher(Committee):
         )
 
     def _evaluate(self, sizes: tuple[int, ...], rows: np.ndarray, codes: np.ndarray, parameters: np.ndarray):
-        kernel = mlp_kernel(sizes, self.model.activation, rows.dtype.name)
+        kernel = mlp_kernel(sizes, self.model.activation, rows.dtype)
         outputs = kernel.forward(parameters[: kernel.n_parameters], rows)
         return classification_scores(outputs, Signal(len(rows), rows.dtype, labels=codes), 1.0)
 

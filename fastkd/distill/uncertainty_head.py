@@ -7,7 +7,7 @@ import numpy as np
 
 from fastkd.distill._committee import spread
 from fastkd.losses import softmax
-from fastkd.models._network import mlp_kernel
+from fastkd.models._perceptron import mlp_kernel
 from fastkd.models.classifier import MLPClassifier
 
 FLOOR = 1e-12  # variances below it are taken for it: their logarithm is what the head learns
@@ -89,7 +89,7 @@ def _last_hidden(model: MLPClassifier, rows: Any) -> np.ndarray:
     width = kernel.sizes[-2]
     last = (width + 1) * kernel.sizes[-1]
     # The last layer replaced by the identity: the outputs are then what it got.
-    reader = mlp_kernel((*kernel.sizes[:-1], width), kernel.activation, np.dtype(kernel.dtype).name)
+    reader = mlp_kernel((*kernel.sizes[:-1], width), kernel.activation, kernel.dtype)
     parameters = np.concatenate([model.parameters[:-last], np.eye(width + 1, width).ravel()]).astype(kernel.dtype)
     return reader.forward(parameters, rows).astype(np.float64)
 
@@ -98,7 +98,7 @@ def _widened(model: MLPClassifier, weights: np.ndarray, bias: float) -> tuple[An
     """The model's kernel and parameters with one more output."""
     kernel = model._kernel
     sizes = tuple(kernel.sizes)
-    wide = mlp_kernel((*sizes[:-1], sizes[-1] + 1), kernel.activation, np.dtype(kernel.dtype).name)
+    wide = mlp_kernel((*sizes[:-1], sizes[-1] + 1), kernel.activation, kernel.dtype)
     parameters = model.parameters
     n_last = (sizes[-2] + 1) * sizes[-1]
     last = parameters[len(parameters) - n_last :].reshape(sizes[-2] + 1, sizes[-1])

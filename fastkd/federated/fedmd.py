@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -393,4 +394,4 @@ def _described(model: Any) -> Any:
     if model is None:
         return None
     weights = fingerprint(model.parameters) if hasattr(model, "n_features_in_") and hasattr(model, "parameters") else ""
-    return [repr(model), weights]
+    return [re.sub(r" at 0x[0-9a-fA-F]+", "", repr(model)), weights]  # another process has other addresses

@@ -111,6 +111,7 @@ def has_weights(model: Any) -> bool:
 
 
 def sizes_of(model: Any) -> tuple[Any, int]:
-    """n_features and n_outputs of an estimator of this package."""
-    n_outputs = len(model.classes_) if hasattr(model, "classes_") else model._kernel.sizes[-1]
-    return model.n_features_in_, n_outputs
+    """What `initialize` of an estimator of this package takes: n_features or (steps, features), and n_outputs."""
+    shape = model._kernel.input_shape
+    n_outputs = len(model.classes_) if hasattr(model, "classes_") else model._kernel.n_outputs
+    return shape if len(shape) > 1 else shape[0], n_outputs

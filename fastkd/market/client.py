@@ -85,6 +85,8 @@ class BybitClient:
         self.gate = RequestGate(per_second) if gate is None else gate
         self.settle_ms = settle_ms
         self._random = random.Random(random_state)
+        # (symbol, category) -> from when until when there is nothing, as searches for the day of listing found
+        self._listing: dict[tuple[str, str], tuple[int, int]] = {}
         self._sessions = threading.local()  # a requests session is not made for several threads
 
     def klines(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Page", "Series", "join_gaps", "join_pages", "page_through"]
 
 ASK_AGAIN = 2  # times that missing candles are asked for again
+AGAIN_AFTER = 0.2  # seconds before that: what one server of the exchange lacks, it may have a moment later
 LONG_WAY = 10  # windows ahead of an empty one from which looking up the day of listing is cheaper
 MOST = 1000  # candles that an answer may hold
 FAR = 10**12  # number of a candle that will never close
@@ -67,6 +68,7 @@ def page_through(
     grid = series.grid
     first = grid.first_from(start_ms)
     last = FAR if end_ms is None else grid.number(end_ms)
+    first = _after_void(client, series, first)
     if last < first:
         return
     listed = False  # whether an earlier candle is known: before the first one, missing candles need not exist
@@ -86,7 +88,7 @@ def page_through(
         first = grid.number(page.end_ms) + 1
         until = min(last, grid.last_closed(latest_ms))
         if not listed and until - first > LONG_WAY * limit:
-            first = _listing(client, series, first, until)
+            first = _listing(client, series, empty[0][0], first, until)
         windows = [(a, min(a + limit - 1, until)) for a in range(first, until + 1, limit)]
 
 
@@ -142,9 +144,7 @@ def _read_windows(
                 future.cancel()
 
 
-def _read_window(
-    client: BybitClient, series: Series, first: int, last: int, limit: int, latest_ms: int = 0
-) -> Page:
+def _read_window(client: BybitClient, series: Series, first: int, last: int, limit: int, latest_ms: int = 0) -> Page:
     """One window; what is missing in it, or has only just closed, is asked for again."""
     grid = series.grid
     table, server_ms = client.kline_window(series, grid.start_ms(first), grid.start_ms(last), limit)
@@ -155,15 +155,26 @@ def _read_window(
     fresh = [closed] if first <= closed and age_ms < client.settle_ms else []
     if fresh:
         client.gate.sleep((client.settle_ms - age_ms) / 1000)
+    table = _completed(client, series, table, first, closed, limit, fresh)
+    return Page(table, grid.start_ms(first), grid.start_ms(closed), server_ms)
+
+
+def _completed(
+    client: BybitClient, series: Series, table: Table, first: int, last: int, limit: int, fresh: list[int]
+) -> Table:
+    """The table of a window with what it lacks, and fresh candles, asked for again."""
+    grid = series.grid
     for _ in range(ASK_AGAIN):
-        runs = missing_runs(_numbers(table, grid), first, closed)
+        runs = missing_runs(_numbers(table, grid), first, last)
         wanted = [*itertools.chain(*runs), *fresh]
         if not wanted:
             break
+        if not fresh:  # else there was a wait already
+            client.gate.sleep(AGAIN_AFTER)
         again, _ = client.kline_window(series, grid.start_ms(min(wanted)), grid.start_ms(max(wanted)), limit)
-        table = merge_tables(table, _inside(again, grid, first, closed))
+        table = merge_tables(table, _inside(again, grid, first, last))
         fresh = []
-    return Page(table, grid.start_ms(first), grid.start_ms(closed), server_ms)
+    return table
 
 
 def _with_gaps(page: Page, grid: Grid, listed: bool) -> Page:
@@ -173,18 +184,35 @@ def _with_gaps(page: Page, grid: Grid, listed: bool) -> Page:
     return replace(page, gaps=gaps)
 
 
-def _listing(client: BybitClient, series: Series, first: int, last: int) -> int:
-    """Number of the first candle of the first day that has one in [first, last]; `first` where no day has."""
+def _listing(client: BybitClient, series: Series, asked: int, first: int, last: int) -> int:
+    """Number of the first candle of the first day that has one in [first, last]; `first` where no day has.
+
+    The client remembers that there is nothing from candle `asked` to that day, whatever the interval.
+    """
     days = Series(series.symbol, series.category, Grid("1d"))
     day, last_day = (days.grid.number(series.grid.start_ms(number)) for number in (first, last))
     for a in range(day, last_day + 1, MOST):
-        table = _read_window(client, days, a, min(a + MOST - 1, last_day), MOST).table
+        table = _read_days(client, days, a, min(a + MOST - 1, last_day))
         if table.shape[1] and days.grid.number(int(table[0, 0])) == a > day:  # were the days before it missed?
-            before = _read_window(client, days, max(day, a - MOST), a - 1, MOST).table
+            before = _read_days(client, days, max(day, a - MOST), a - 1)
             table = before if before.shape[1] else table
         if table.shape[1]:
-            return max(first, series.grid.number(int(table[0, 0])))
+            listing_ms = int(table[0, 0])
+            client._listing[series.symbol, series.category] = series.grid.start_ms(asked), listing_ms
+            return max(first, series.grid.number(listing_ms))
     return first
+
+
+def _read_days(client: BybitClient, days: Series, first: int, last: int) -> Table:
+    """Daily candles, the open one too: it is the only one of a symbol that was listed today."""
+    table, _ = client.kline_window(days, days.grid.start_ms(first), days.grid.start_ms(last), MOST)
+    return _completed(client, days, _inside(table, days.grid, first, last), first, last, MOST, [])
+
+
+def _after_void(client: BybitClient, series: Series, first: int) -> int:
+    """The candle to begin with: that of the listing, if it is known that there is nothing from `first` until then."""
+    from_ms, listing_ms = client._listing.get((series.symbol, series.category), (0, 0))
+    return series.grid.number(listing_ms) if from_ms <= series.grid.start_ms(first) < listing_ms else first
 
 
 def _inside(table: Table, grid: Grid, first: int, last: int) -> Table:

@@ -1,8 +1,19 @@
-"""Teachers and students: multilayer perceptrons in the scikit-learn manner, and a wrapper for other models."""
+"""Teachers and students in the scikit-learn manner: perceptrons, LSTMs, CNNs; and a wrapper for other models."""
 
 from fastkd.models._base import ConvergenceWarning, NotFittedError
 from fastkd.models.adapters import ModelAdapter, as_model
 from fastkd.models.classifier import MLPClassifier
+from fastkd.models.cnn import CNNClassifier
+from fastkd.models.lstm import LSTMClassifier
 from fastkd.models.regressor import MLPRegressor
 
-__all__ = ["ConvergenceWarning", "MLPClassifier", "MLPRegressor", "ModelAdapter", "NotFittedError", "as_model"]
+__all__ = [
+    "CNNClassifier",
+    "ConvergenceWarning",
+    "LSTMClassifier",
+    "MLPClassifier",
+    "MLPRegressor",
+    "ModelAdapter",
+    "NotFittedError",
+    "as_model",
+]

@@ -62,6 +62,7 @@ class Estimator:
     """get_params, set_params, repr, tags and the `scaler` attribute; constructor arguments are the hyper-parameters."""
 
     _estimator_type: str  # "classifier" or "regressor"
+    _takes_windows = False  # rows of X are (steps, features)
     _scaler: LinearScaler | None = None
 
     @classmethod
@@ -110,7 +111,7 @@ class Estimator:
             target_tags=TargetTags(required=True, multi_output=not classifier),
             classifier_tags=ClassifierTags() if classifier else None,
             regressor_tags=None if classifier else RegressorTags(),
-            input_tags=InputTags(),
+            input_tags=InputTags(two_d_array=not self._takes_windows, three_d_array=self._takes_windows),
         )
 
     def _check_fitted(self) -> None:

@@ -44,11 +44,15 @@ def checked_dtype(dtype: Any) -> np.dtype:
 
 
 def checked_hidden(hidden: Any) -> tuple[int, ...]:
-    if isinstance(hidden, (str, bytes)) or not hasattr(hidden, "__len__"):
-        raise ValueError(f"hidden must be a tuple of layer widths such as (32, 16); got {hidden!r}")
-    for width in hidden:
-        integer("each width in hidden", width, low=1)
-    return tuple(int(width) for width in hidden)
+    return checked_widths("hidden", hidden)
+
+
+def checked_widths(name: str, widths: Any) -> tuple[int, ...]:
+    if isinstance(widths, (str, bytes)) or not hasattr(widths, "__len__"):
+        raise ValueError(f"{name} must be a tuple of layer widths such as (32, 16); got {widths!r}")
+    for width in widths:
+        integer(f"each width in {name}", width, low=1)
+    return tuple(int(width) for width in widths)
 
 
 def one_of(model: Any, name: str, allowed: tuple[str, ...]) -> None:

@@ -54,6 +54,34 @@ def check_rows(X: Any, dtype: np.dtype, *, owner: str, n_features: int | None = 
     return rows
 
 
+def check_windows(
+    X: Any, dtype: np.dtype, *, owner: str, shape: tuple[int, ...] | None = None, scaler=None
+) -> np.ndarray:
+    """X as a finite, C-contiguous (n, steps, features) array of `dtype`, scaled if there is a scaler."""
+    array = as_real_array(X, "X")
+    if array.ndim != 3:
+        raise ValueError(
+            f"Expected a 3D array X of shape (rows, steps, features); got {array.ndim}D array of shape {array.shape}. "
+            "One window is X[None]; fastkd.features makes windows of rows of features"
+        )
+    if 0 in array.shape:
+        raise ValueError(f"X must hold at least one window, step and feature; got shape {array.shape}")
+    if shape is not None and array.shape[1:] != shape:
+        raise ValueError(
+            f"X has windows of {array.shape[1]} steps and {array.shape[2]} features; {owner} expects {shape[0]} steps "
+            f"and {shape[1]} features"
+        )
+    with np.errstate(over="ignore"):
+        rows = np.ascontiguousarray(array if scaler is None else scaler.transform(array), dtype)
+    if not np.isfinite(rows).all():
+        i, t, j = np.argwhere(~np.isfinite(rows))[0]
+        raise ValueError(
+            f"X contains NaN, infinity (inf) or a value too large for {dtype}: X[{i}, {t}, {j}] = {array[i, t, j]}; "
+            "drop or fill such windows"
+        )
+    return rows
+
+
 def feature_names(X: Any) -> np.ndarray | None:
     """Column names of a DataFrame if all are strings, else None."""
     columns = getattr(X, "columns", None)

@@ -1,17 +1,16 @@
-"""What MLPClassifier and MLPRegressor share: weights, one row check, the course of a fit, model files."""
+"""What all estimators with a native network share: weights, one row check, the course of a fit, model files."""
 
 from copy import deepcopy
 from functools import lru_cache, partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fastkd._check import as_rng
-from fastkd._core._native import MLPKernel, Optimizer
+from fastkd._core._native import Optimizer
 from fastkd.models._base import Estimator
-from fastkd.models._hyperparameters import check_training, checked_dtype, checked_hidden, integer
-from fastkd.models._inputs import as_real_array, check_names, check_rows, feature_names
+from fastkd.models._hyperparameters import check_training, checked_dtype
+from fastkd.models._inputs import as_real_array, check_names, feature_names
 from fastkd.models._signal import Signal
 from fastkd.models._training import Plan, Run, best_of, one_epoch
 
@@ -19,20 +18,18 @@ HeldOut = tuple[np.ndarray, Signal] | None
 
 
 @lru_cache(maxsize=128)
-def mlp_kernel(sizes: tuple[int, ...], activation: str, dtype: str) -> MLPKernel:
+def shared_kernel(kind: type, *shape: Any) -> Any:
     """Kernels hold no weights, so models of one shape share theirs."""
-    return MLPKernel(sizes, activation, dtype)
+    return kind(*shape)
 
 
-def new_optimizer(kernel: MLPKernel, kind: str, momentum: float) -> Optimizer:
+def new_optimizer(kernel: Any, kind: str, momentum: float) -> Optimizer:
     return Optimizer(kind, kernel.n_parameters, kernel.dtype, momentum=momentum)
 
 
-class MLP(Estimator):
-    """Base of the two estimators. The hyper-parameters are theirs; see their docstrings."""
+class Network(Estimator):
+    """Base of the estimators. The hyper-parameters are theirs; see their docstrings."""
 
-    hidden: Any
-    activation: str
     optimizer: str
     dtype: Any
     momentum: float
@@ -42,36 +39,34 @@ class MLP(Estimator):
     validation_fraction: float
     random_state: Any
 
-    _kernel: MLPKernel
+    _kernel: Any
     _run: Run
 
     # -- weights ------------------------------------------------------------------------------------------------------
 
-    def _new_kernel(self, n_features: int, n_outputs: int) -> MLPKernel:
-        check_training(self)
-        self._check_loss()
-        sizes = (int(n_features), *checked_hidden(self.hidden), int(n_outputs))
-        return mlp_kernel(sizes, self.activation, checked_dtype(self.dtype).name)
+    def _new_kernel(self, input_shape: tuple[int, ...], n_outputs: int) -> Any:
+        """The kernel that the hyper-parameters describe, for rows of that shape; they are checked first."""
+        raise NotImplementedError
+
+    def _initial_weights(self, kernel: Any, rng: np.random.Generator) -> np.ndarray:
+        raise NotImplementedError
+
+    def _check_rows(self, X: Any, dtype: np.dtype, shape: tuple[int, ...] | None, scaler: Any) -> np.ndarray:
+        """X as finite, C-contiguous rows of `dtype`, each of that shape if it is given."""
+        raise NotImplementedError
 
     def _check_loss(self) -> None:
         raise NotImplementedError
 
-    def _start(self, kernel: MLPKernel, rng: np.random.Generator) -> Run:
-        """Fresh weights: He uniform (2015) into relu and gelu, Glorot uniform (2010) elsewhere; biases are 0."""
-        parts = []
-        sizes = kernel.sizes
-        for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
-            rectified = kernel.activation in ("relu", "gelu") and layer < len(sizes) - 2
-            limit = np.sqrt(6.0 / n_in if rectified else 6.0 / (n_in + n_out))
-            parts += [rng.uniform(-limit, limit, n_in * n_out), np.zeros(n_out)]
-        parameters = np.concatenate(parts).astype(kernel.dtype)
+    def _start(self, kernel: Any, rng: np.random.Generator) -> Run:
+        parameters = self._initial_weights(kernel, rng).astype(kernel.dtype)
         settings = self.optimizer, self.momentum
         return Run(parameters, new_optimizer(kernel, *settings), rng, settings)
 
-    def _adopt(self, kernel: MLPKernel, run: Run, names: np.ndarray | None = None) -> None:
+    def _adopt(self, kernel: Any, run: Run, names: np.ndarray | None = None) -> None:
         """Make the outcome of a run the state of the estimator."""
         self._kernel, self._run = kernel, run
-        self.n_features_in_ = kernel.sizes[0]
+        self.n_features_in_ = kernel.input_shape[-1]
         self.history_ = run.history
         self.n_iter_ = run.n_iter
         self.best_epoch_ = run.best_epoch
@@ -93,7 +88,9 @@ class MLP(Estimator):
     def parameters(self) -> np.ndarray:
         """All weights as one 1-D array (a copy); assign to replace them.
 
-        Layer after layer: the weights, (n_in, n_out) in C order, then the n_out biases.
+        Layer after layer: the weights, (n_in, n_out) in C order, then the n_out biases. In front of them, for each
+        LSTM layer, (n_in + units + 1, 4 units): rows for the inputs, the state and the bias, columns for the gates
+        input, forget, cell, output; for each convolution (kernel_size, n_in, n_out), then the n_out biases.
         """
         self._check_fitted()
         return self._run.parameters.copy()
@@ -110,10 +107,8 @@ class MLP(Estimator):
             raise ValueError(f"parameters must be finite in {self._kernel.dtype}")
         self._run.parameters[...] = array
 
-    def _initialize(self, n_features: int, n_outputs: int) -> None:
-        integer("n_features", n_features, low=1)
-        integer("n_outputs", n_outputs, low=1)
-        kernel = self._new_kernel(n_features, n_outputs)
+    def _initialize(self, input_shape: tuple[int, ...], n_outputs: int) -> None:
+        kernel = self._new_kernel(input_shape, n_outputs)
         self._adopt(kernel, self._start(kernel, as_rng(self.random_state)))
 
     # -- rows ---------------------------------------------------------------------------------------------------------
@@ -123,20 +118,13 @@ class MLP(Estimator):
         dtype = self._kernel.dtype if fitted else checked_dtype(self.dtype)
         if fitted:
             check_names(feature_names(X), getattr(self, "feature_names_in_", None))
-        n_features = self.n_features_in_ if fitted else None
-        return check_rows(X, np.dtype(dtype), owner=type(self).__name__, n_features=n_features)
+        return self._check_rows(X, np.dtype(dtype), self._kernel.input_shape if fitted else None, None)
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Last layer's outputs for raw features, (n, n_outputs)."""
         self._check_fitted()
         check_names(feature_names(X), getattr(self, "feature_names_in_", None))
-        rows = check_rows(
-            X,
-            np.dtype(self._kernel.dtype),
-            owner=type(self).__name__,
-            n_features=self.n_features_in_,
-            scaler=self._scaler,
-        )
+        rows = self._check_rows(X, np.dtype(self._kernel.dtype), self._kernel.input_shape, self._scaler)
         return self._kernel.forward(self._run.parameters, rows)
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -165,14 +153,14 @@ class MLP(Estimator):
 
     def _train(
         self, X: np.ndarray, signal: Signal, held_out: HeldOut, n_outputs: int, loss_unit: float = 1.0
-    ) -> tuple[MLPKernel, Run]:
+    ) -> tuple[Any, Run]:
         """The kernel and the best run; losses are reported in multiples of `loss_unit`."""
-        kernel = self._new_kernel(X.shape[1], n_outputs)
+        kernel = self._new_kernel(X.shape[1:], n_outputs)
         evaluate = None if held_out is None else partial(self._evaluate, kernel, *held_out)
         plan = Plan(kernel, X, self._targets(signal), evaluate, self, self._comparable_epochs(), loss_unit)
         return kernel, best_of(plan, partial(self._start, kernel), as_rng(self.random_state))
 
-    def _evaluate(self, kernel: MLPKernel, X: np.ndarray, signal: Signal, parameters: np.ndarray):
+    def _evaluate(self, kernel: Any, X: np.ndarray, signal: Signal, parameters: np.ndarray):
         return self._scores(kernel.forward(parameters, X), signal)
 
     def _one_pass(self, X: np.ndarray, signal: Signal) -> None:
@@ -193,7 +181,7 @@ class MLP(Estimator):
         if self.__sklearn_is_fitted__():
             kernel, run = state.pop("_kernel"), state.pop("_run")
             moments = (run.optimizer.m, run.optimizer.v, run.optimizer.step)
-            state["_network_state"] = (kernel.sizes, kernel.activation, np.dtype(kernel.dtype).name)
+            state["_network_state"] = kernel.__reduce__()
             state["_run_state"] = (run.parameters, run.rng, run.n_iter, run.settings, moments)
         return state
 
@@ -204,7 +192,8 @@ class MLP(Estimator):
         if network is None or saved is None:
             return
         parameters, rng, n_iter, settings, (m, v, step) = saved
-        self._kernel = mlp_kernel(*network)
+        kind, shape = network
+        self._kernel = shared_kernel(kind, *shape)
         optimizer = new_optimizer(self._kernel, *settings)
         optimizer.m[...] = m
         optimizer.v[...] = v

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastkd.losses import softmax
 from fastkd.models._inputs import as_real_array, check_soft_labels
+from fastkd.models.boosters import read_booster
 
 # Probabilities are raised to this before their logarithm is taken, so that a 0 gives a finite logit.
 MIN_PROBABILITY = 1e-10
@@ -19,7 +20,7 @@ class ModelAdapter:
     Attributes
     ----------
     model : the object that was wrapped
-    classes_ : only if the wrapped object has it
+    classes_ : only if the wrapped object has it, or is a booster: 0, 1, ...
     """
 
     def __init__(self, model: Any, logits: Callable[[Any], Any] | None, proba: Callable[[Any], Any] | None):
@@ -72,8 +73,9 @@ def as_model(model: Any, *, returns: str | None = None, output: str | None = Non
     ----------
     model : object
         Tried in this order: a torch ``nn.Module`` (called in eval mode, without gradients, on the device and dtype of
-        its weights); an ONNX Runtime session (``get_inputs`` and ``run``); an object with ``predict_logits`` or
-        ``predict_proba`` (this package, scikit-learn, the classifiers of LightGBM and XGBoost); any other callable.
+        its weights); an ONNX Runtime session (``get_inputs`` and ``run``); a ``Booster`` of LightGBM or XGBoost with
+        an objective for classes; an object with ``predict_logits`` or ``predict_proba`` (this package, scikit-learn,
+        the classifiers of LightGBM and XGBoost); any other callable.
     returns : {"logits", "proba"}, optional
         What a torch module, a session or a callable returns; "logits" if not given. Nothing is guessed from the values.
     output : str, optional
@@ -111,6 +113,12 @@ def as_model(model: Any, *, returns: str | None = None, output: str | None = Non
         call = _torch_call(model, torch)
     elif is_session:
         call = _session_call(model, output)
+    elif (booster := read_booster(model)) is not None:
+        if returns is not None:
+            raise ValueError("what a Booster returns is known from its objective; returns= is for callables")
+        adapter = ModelAdapter(model, booster.logits, booster.proba)
+        adapter.classes_ = np.arange(booster.n_classes)
+        return adapter
     elif hasattr(model, "predict_logits") or hasattr(model, "predict_proba"):
         if returns is not None:
             raise ValueError(f"{type(model).__name__} has predict_logits or predict_proba; returns= is for callables")
@@ -119,8 +127,8 @@ def as_model(model: Any, *, returns: str | None = None, output: str | None = Non
         call = model
     else:
         raise TypeError(
-            "as_model needs an object with predict_logits or predict_proba, a torch module, an ONNX Runtime session "
-            f"or a callable; got {type(model).__name__}"
+            "as_model needs an object with predict_logits or predict_proba, a torch module, an ONNX Runtime session, "
+            f"a Booster or a callable; got {type(model).__name__}"
         )
     return ModelAdapter(model, None, call) if returns == "proba" else ModelAdapter(model, call, None)
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from fastkd.models._hyperparameters import one_of, real
 from fastkd.models._inputs import as_real_array, check_weights, feature_names, pair
-from fastkd.models._network import MLP, HeldOut, new_optimizer
+from fastkd.models._network import HeldOut, new_optimizer
+from fastkd.models._perceptron import MLP
 from fastkd.models._signal import Signal, r2_score, regression_scores
 
 LOSSES = ("squared", "quantile")
@@ -103,7 +104,7 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
 
     def initialize(self, n_features: int, n_outputs: int = 1) -> "MLPRegressor":
         """Fresh weights without data; with one output `predict` gives (n,). Returns self."""
-        self._initialize(n_features, n_outputs)
+        self._initialize((n_features,), n_outputs)
         self._single_output = n_outputs == 1
         return self
 

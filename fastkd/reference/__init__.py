@@ -17,6 +17,11 @@ from fastkd.reference.aggregation import (
     sum_of_distances,
     trimmed_mean,
 )
+from fastkd.reference.condensation import (
+    feature_match,
+    kernel,
+    ridge_slopes,
+)
 from fastkd.reference.exits import (
     exits_heads,
     exits_loss_gradient,
@@ -44,6 +49,7 @@ from fastkd.reference.roperator import (
     gradient_match,
     r_operator,
 )
+from fastkd.reference.sequences import sequence_forward, sequence_loss_gradient
 
 __all__ = [
     "OptimizerState",
@@ -54,9 +60,11 @@ __all__ = [
     "exits_heads",
     "exits_loss_gradient",
     "exits_teacher",
+    "feature_match",
     "geometric_median",
     "gradient_distance",
     "gradient_match",
+    "kernel",
     "kl_divergence",
     "krum",
     "krum_scores",
@@ -72,6 +80,9 @@ __all__ = [
     "multi_krum",
     "nearest_neighbor_mixing",
     "r_operator",
+    "ridge_slopes",
+    "sequence_forward",
+    "sequence_loss_gradient",
     "sgd_step",
     "softmax",
     "sq_distances",

@@ -133,18 +133,24 @@ def mlp_loss_gradient(
         label_smoothing=label_smoothing,
         quantile=quantile,
     )
-    loss, delta = row_loss.sum() / len(row_loss), slope / len(row_loss)
-    grad = np.zeros_like(params)
+    penalty, grad, _ = mlp_backward(params, sizes, passed, slope / len(row_loss), l2)
+    return float(row_loss.sum() / len(row_loss) + penalty), grad
+
+
+def mlp_backward(params, sizes, passed, delta, l2):
+    """(0.5 * l2 * sum ||W||^2, flat gradient, gradient at the inputs) from that at the outputs, `delta`."""
+    penalty, grad = 0.0, np.zeros_like(params)
     layers, layer_grads = mlp_layers(params, sizes), mlp_layers(grad, sizes)
     for k in range(len(layers) - 1, -1, -1):
         weights_k = layers[k][0]
         grad_weights, grad_bias = layer_grads[k]
         grad_weights[...] = passed[k][0].T @ delta + l2 * weights_k
         grad_bias[...] = delta.sum(axis=0)
-        loss += 0.5 * l2 * (weights_k**2).sum()
+        penalty += 0.5 * l2 * (weights_k**2).sum()
+        delta = delta @ weights_k.T
         if k > 0:
-            delta = (delta @ weights_k.T) * passed[k][1]
-    return float(loss), grad
+            delta = delta * passed[k][1]
+    return penalty, grad, delta
 
 
 @dataclass

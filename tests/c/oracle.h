@@ -70,4 +70,20 @@ static void oracle_forward(const fkd_mlp *net, const double *params, const doubl
   }
   memcpy(out, now, sizeof(double) * (size_t)net->sizes[net->layers]);
 }
+/* fkd_kernel's k(x, y) */
+static double oracle_kernel(const fkd_kernel *f, const double *x, const double *y, int d) {
+  const double pi = 3.14159265358979323846, w = f->weight_variance, b = f->bias_variance;
+  double xx = 0, yy = 0, xy = 0, far = 0;
+  for (int i = 0; i < d; ++i) xx += x[i] * x[i], yy += y[i] * y[i], xy += x[i] * y[i], far += (x[i] - y[i]) * (x[i] - y[i]);
+  if (f->depth == 0) return exp(-f->gamma * far);
+  double p = w * xx / d + b, q = w * yy / d + b, s = w * xy / d + b, theta = s;
+  for (int l = 0; l < f->depth; ++l) {
+    const double c = fmin(1, fmax(-1, s / sqrt(p * q))), k0 = (pi - acos(c)) / (2 * pi);
+    s = w * sqrt(p * q) * (sqrt(1 - c * c) / (2 * pi) + k0 * c) + b;
+    theta = s + w * k0 * theta;
+    p = w * p / 2 + b, q = w * q / 2 + b;
+  }
+  return theta;
+}
+
 #endif

@@ -17,7 +17,9 @@
 #define real float
 #include "losses.inc.h"
 #include "networks.inc.h"
+#include "windows.inc.h"
 #include "aggregate.inc.h"
+#include "condense.inc.h"
 #undef BITS
 #undef SUFFIX
 #undef EPS
@@ -28,7 +30,9 @@
 #define real double
 #include "losses.inc.h"
 #include "networks.inc.h"
+#include "windows.inc.h"
 #include "aggregate.inc.h"
+#include "condense.inc.h"
 
 static void kl_case(const fkd_table *t, const fkd_table *plain, int64_t n, int64_t C, double eps) {
   const size_t size = (size_t)(n * C) * sizeof(double);
@@ -77,8 +81,12 @@ int main(void) {
       losses_f64(&t->f64, &plain->f64);
       networks_f32(&t->f32);
       networks_f64(&t->f64);
+      windows_f32(&t->f32);
+      windows_f64(&t->f64);
       aggregation_f32(&t->f32, &plain->f32);
       aggregation_f64(&t->f64, &plain->f64);
+      condensation_f32(&t->f32);
+      condensation_f64(&t->f64);
       for (int a = 0; a < 6; ++a)
         for (int b = 0; b < 6; ++b) kl_case(t, plain, sizes[a], sizes[b], b % 2 ? 1e-10 : 0);
     }

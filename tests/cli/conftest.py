@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from fastkd.cli.latency import Latency
-from fastkd.cli.result import Comparison, CurvePoint, DemoResult, Federation, Market, Settings, Trained
+from fastkd.cli.result import Comparison, CurvePoint, DemoResult, Distillation, Federation, Market, Settings, Trained
+from fastkd.condense import CondenseReport
+from fastkd.condense.report import Trial
 from fastkd.distill import GenerationReport
 from fastkd.evaluation import class_shares, evaluation_report
 
@@ -15,6 +17,26 @@ def walk(y, skill):
     options = {"folds": np.arange(len(y)) % 2, "regimes": np.arange(len(y)) % 3, "resamples": 50}
     names = {"class_names": ("DOWN", "FLAT", "UP"), "regime_names": ("BULL", "BEAR", "SIDEWAYS")}
     return evaluation_report(y, proba / proba.sum(axis=1, keepdims=True), **options, **names)
+
+
+WAYS = ("local only", "FedMD", "pooled", "FedMD, one liar, mean", "FedMD, one liar, median")
+
+
+def shared_forecasts(gain):
+    """Desks that gain so much by FedMD, half of it with a liar and the median."""
+    accuracy = 0.5 + np.array([0.0, gain, 2 * gain, -0.2, gain / 2])[:, None] + [-0.01, 0.01]
+    return Distillation(5, 200, WAYS, accuracy, 0.45, 8000, 540_000)
+
+
+def few_rows(gain):
+    """Learnt rows whose balanced accuracy is so much above that of centroids."""
+    y = np.arange(1000) % 2
+    trials = []
+    for name, share in (("full", 0.9), ("distribution_matching", 0.6 + gain), ("centroids", 0.6), ("random", 0.5)):
+        scores = np.tile((np.arange(1000) // 2 % 500 < 500 * share).astype(float), (2, 1))
+        sizes = (1000, 4000) if name == "full" else (20, 80)
+        trials.append(Trial(name, "student", *sizes, scores, 0.1, 0.2, name == "full", name == "distribution_matching"))
+    return CondenseReport(tuple(trials), y, False)
 
 
 def make_result(skill=2.0, source="synthetic market"):
@@ -61,6 +83,8 @@ def make_result(skill=2.0, source="synthetic market"):
         ),
         walk=walk(y, skill),
         federation=Federation(10, 3, ("nobody", "sign flip"), ("mean", "krum"), np.array([[0.7, 0.66], [0.4, 0.65]])),
+        distillation=shared_forecasts(skill / 50),
+        condensed=few_rows(skill / 20),
         latency=tuple(
             (Latency("fastkd", n, 500, 1.25, 2.5, 9.0), Latency("NumPy", n, 500, 10.0, 20.0, 50.0)) for n in (1, 32)
         ),

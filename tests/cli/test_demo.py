@@ -19,6 +19,8 @@ SMALL = Settings(
     generations=3,
     folds=3,
     federation_rounds=5,
+    distilling_rounds=2,
+    condensed_from=500,
     latency_calls=50,
 )
 
@@ -32,6 +34,9 @@ def same_figures(first, second):
     for one, other in zip(first.models(), second.models()):
         assert str(one.evaluation) == str(other.evaluation), one.name
         assert (one.agreement, one.parameters, one.labels) == (other.agreement, other.parameters, other.labels)
+    assert np.array_equal(first.distillation.accuracy, second.distillation.accuracy)
+    for one, other in zip(first.condensed.trials, second.condensed.trials):
+        assert np.array_equal(one.scores, other.scores), one.name
 
 
 def test_result_hangs_together(result):
@@ -50,6 +55,8 @@ def test_result_hangs_together(result):
     assert len(result.walk.folds) == 3
     assert result.walk.overall.evaluation.n <= market.train_rows + market.test_rows
     assert result.federation.accuracy.shape == (len(result.federation.attacks), len(result.federation.rules))
+    assert result.distillation.accuracy.shape == (5, SMALL.draws)
+    assert {trial.rows for trial in result.condensed.trials if not trial.full} == {21}
     assert [[one.rows for one in pair] for pair in result.latency] == [[1, 1], [32, 32]]
 
 
@@ -131,6 +138,8 @@ def test_flat_market_gives_figures_too():
     assert result.teacher.evaluation.majority == 1.0
     assert not result.teacher.evaluation.beats_majority
     assert result.kept(result.full.distilled) is None
+    assert result.condensed is None
+    assert (result.distillation.accuracy <= 1.0).all()
 
 
 def test_too_few_candles():

@@ -45,6 +45,9 @@ def test_federate_compares_writes_and_draws(folder, tmp_path, capsys):
     assert found["bytes"] == [2 * 3 * 200 * 3 * 4, 1 * 3 * 200 * 3 * 4]
     assert set(found["by_venue"][FEDMD]) == {"a", "b", "c"}
     assert len(found["rounds"][0]) == 2
+    assert "The students of FedMD, all venues together:" in out
+    assert "skill (nats)" in out
+    assert found["report"]["overall"]["accuracy"]["value"] == found["evaluations"][FEDMD]["accuracy"]
     assert (tmp_path / "f.png").stat().st_size > 5000
     model = fastkd.load(tmp_path / "models" / "b.safetensors")
     X, _ = FeatureSet("ohlcv4").transform(Candles.read_csv(files[1]))
@@ -62,6 +65,7 @@ def test_a_toml_file_holds_the_settings_and_flags_win(folder, tmp_path, capsys):
                        "--models", tmp_path)  # fmt: skip
     assert code == 0
     assert "(hostile)" in out
+    assert "The students of FedMD, the honest venues together:" in out
     settings = json.loads((tmp_path / "f.json").read_text())["settings"]
     assert (settings["rounds"], settings["temperature"], settings["aggregator"]) == (1, 2.0, "median")
     assert fastkd.load(tmp_path / "a.safetensors").n_parameters == 4 * 8 + 8 + 8 * 3 + 3
@@ -119,6 +123,25 @@ def test_what_is_said_follows_from_the_figures():
     assert figures(result)["evaluations"][FEDMD]["accuracy"] == fed
     same = run_venues(venues(), settings, ways=(LOCAL,))
     assert same.evaluations[LOCAL].log_loss == result.evaluations[LOCAL].log_loss
+
+
+def test_the_report_joins_venues_by_time_and_keeps_folds_apart():
+    settings = VenueSettings(folds=2, rounds=1, epochs=1, initial_epochs=5, horizon=2)
+    markets = venues()
+    result = run_venues(markets, settings, ways=(LOCAL, FEDMD))
+    assert np.array_equal(np.unique(result.folds), [0, 1])
+    assert (np.diff(result.folds) >= 0).all()
+    rows = [i for _, a, b in result.periods
+            for i in np.flatnonzero((markets[0].start_ms >= a) & (markets[0].start_ms < b))[:-2]]  # fmt: skip
+    assert np.array_equal(result.truth, np.column_stack([v.y[rows] for v in markets]).ravel())  # x, y, x, y, ...
+    for way in (LOCAL, FEDMD):
+        assert result.proba[way][::2].argmax(axis=1).tolist() != result.proba[way][1::2].argmax(axis=1).tolist()
+        report = result.report(way)
+        assert str(report.overall.evaluation) == str(result.evaluations[way])
+        assert [part.evaluation.n for part in report.folds] == np.bincount(result.folds).tolist()
+        shares = [result.by_venue[way][name].accuracy for name in "xy"]
+        assert report.overall.evaluation.accuracy == pytest.approx(np.mean(shares))
+        assert report.overall.intervals["lead"].low <= report.overall.value("lead")
 
 
 def test_private_comes_before_public_before_test():

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -71,9 +72,16 @@ def test_every_figure_is_there(text, result):
 def test_page_works_on_a_phone_and_in_the_dark(text):
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
-    assert text.count("<svg") == 8
+    assert text.count("<svg") == 10
     assert "currentColor" in text
     assert "#0a0b0c" not in text
+
+
+def test_steps_that_did_not_happen_are_left_out(result):
+    text = html_report(replace(result, generations=None, distillation=None, condensed=None))
+    Page(text)
+    for word in ("Self-distillation", "Federation that shares", "FedMD", "Condensation"):
+        assert word not in text
 
 
 def test_hopeless_market_is_called_so(hopeless):

@@ -21,7 +21,7 @@ from fastkd.federated import (
     communication_cost,
 )
 from fastkd.losses import softmax
-from fastkd.models import MLPClassifier
+from fastkd.models import CNNClassifier, LSTMClassifier, MLPClassifier
 
 HIDDEN = [(16,), (24,), (32,), (48,), (64,), (32, 16), (48, 24), (16, 16), (64, 32), ()]
 QUICK = {"rounds": 3, "revisit_epochs": 1, "digest_epochs": 1, "initial_epochs": 3, "random_state": 0}
@@ -176,6 +176,34 @@ def test_text_labels_and_windows(blobs):
     result = FedMD(windows, np.repeat(public[:, None, :], 2, axis=1), **QUICK).run()
     assert result.clients[0].model.n_features_in_ == 10
     assert set(result.clients[0].model.predict(public.repeat(2, axis=1))) <= set(names)
+
+
+def test_perceptrons_lstms_and_cnns_learn_together():
+    """Each knows which of two events came first from 24 windows of its own; together they hear of 120 more."""
+    rng = np.random.default_rng(0)
+    n = 500
+    X, y = rng.normal(scale=0.1, size=(n, 8, 2)), rng.integers(2, size=n)
+    X[np.arange(n), rng.integers(0, 4, n), y] += 1.0
+    X[np.arange(n), rng.integers(4, 8, n), 1 - y] += 1.0
+    options = {"learning_rate": 0.01, "batch_size": 8}
+    models = [
+        MLPClassifier((16,), random_state=0, **options),
+        LSTMClassifier(16, random_state=1, **options),
+        CNNClassifier((16,), pooling="mean", random_state=2, **options),
+        LSTMClassifier(8, layers=2, random_state=3, **options),
+    ]
+    clients = [Client(f"c{k}", m, X[24 * k :][:24], y[24 * k :][:24]) for k, m in enumerate(models)]
+    public, test = slice(100, 220), slice(220, None)
+    rounds = {"rounds": 8, "initial_epochs": 20, "random_state": 0}
+    together = FedMD(clients, X[public], public_y=y[public], **rounds).run()
+    alone = FedMD(clients, X[public], digest_epochs=0, **rounds).run()
+    assert [type(c.model) for c in together.clients] == [type(m) for m in models]
+
+    def accuracy(result):
+        flat = X[test].reshape(-1, 16)
+        return [c.model.score(flat if isinstance(c.model, MLPClassifier) else X[test], y[test]) for c in result.clients]
+
+    assert np.mean(accuracy(together)) > np.mean(accuracy(alone)) + 0.05
 
 
 def test_without_public_rows_clients_speak_of_classes(blobs):
@@ -343,6 +371,15 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(blobs, tmp_path, vari
     if "privacy" not in options:  # whose noise depends on the number of rounds
         more = FedMD(clients, public, **{**options, "rounds": 6}).run()
         assert_same(FedMD(clients, public, checkpoint=path, **{**options, "rounds": 6}).run(), more)
+
+
+def test_a_model_that_only_predicts_is_known_again_though_it_lies_elsewhere_in_memory(blobs, tmp_path):
+    clients, public, *_ = blobs
+    path = tmp_path / "run.safetensors"
+    rules = [lambda X: 3.0 * X[:, :3] for _ in range(2)]  # as another process would make it anew
+    first, again = ([Client("rule", rule, clients[5].X, None), *clients[:2]] for rule in rules)
+    result = FedMD(first, public, checkpoint=path, **QUICK).run()
+    assert_same(FedMD(again, public, checkpoint=path, **QUICK).run(), result)
 
 
 def test_a_checkpoint_of_another_federation_is_refused(blobs, tmp_path):

@@ -21,10 +21,17 @@ from fastkd.market import (
 from fastkd.market.bybit_messages import INTERVALS, parse_klines, parse_row
 from fastkd.market.emulator import BybitEmulator, Fault
 from fastkd.market.grid import Grid
+from fastkd.market.paging import AGAIN_AFTER
 from fastkd.market.retry import BadAnswer
 
 START = 1_704_067_200_000  # 2024-01-01
 STEP = 300_000
+DAY = 86_400_000
+
+
+def days(symbol, first_ms, n):
+    ones = np.ones(n)
+    return Candles(first_ms + DAY * np.arange(n), ones, ones, ones, ones, ones, symbol=symbol, interval="1d")
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["newest-of-window", "oldest-of-window"])
@@ -181,15 +188,65 @@ def test_ranges_before_listing_and_after_now_are_empty_without_complaint(candles
 
 
 def test_years_before_listing_are_skipped_by_looking_up_the_first_day(candles, connect):
-    day = 86_400_000
-    n = 10
-    ones = np.ones(n)
-    daily = Candles(START + day * np.arange(n), ones, ones, ones, ones, ones, symbol="BTCUSDT", interval="1d")
-    with BybitEmulator([candles, daily]) as exchange:
+    with BybitEmulator([candles, days("BTCUSDT", START, 10)]) as exchange:
         assert connect(exchange).klines("BTCUSDT", "5m", "2015-01-01") == candles
         assert len(exchange.requests) < 25  # instead of a thousand
     with BybitEmulator(candles) as exchange:  # without daily candles every window is asked for
         assert connect(exchange).klines("BTCUSDT", "5m", START - 12_000 * STEP) == candles
+
+
+def test_a_symbol_that_was_listed_today_costs_no_request_for_each_window_of_the_years_before(candles, connect):
+    today = candles[:30]
+    with BybitEmulator([today, days("BTCUSDT", START, 1)], now_ms=START + 30 * STEP + 60_000) as exchange:
+        assert connect(exchange).klines("BTCUSDT", "5m", "2019-01-01") == today
+        assert len(exchange.requests) < 15  # instead of three for each of 500 windows
+        assert {request.params["interval"] for request in exchange.requests} == {"5", "D"}
+
+
+def test_the_day_of_listing_is_remembered_for_every_interval_and_category(candles, connect):
+    hours = Candles(*[getattr(candles, name)[::12] for name in Candle._fields], symbol="BTCUSDT", interval="1h")
+    with BybitEmulator([candles, days("BTCUSDT", START, 10), hours]) as exchange:
+        client = connect(exchange)
+        assert client.klines("BTCUSDT", "5m", "2020-01-01") == candles
+        asked = len(exchange.requests)
+        assert client.klines("BTCUSDT", "5m", "2020-01-01", START + 9 * STEP) == candles[:10]
+        assert len(exchange.requests) == asked + 1
+        assert client.klines("BTCUSDT", "1h", "2021-06-01") == hours
+        assert len(exchange.requests) == asked + 2
+        assert len(client.klines("BTCUSDT", "5m", "2021-01-01", "2022-01-01")) == 0
+        assert len(exchange.requests) == asked + 2
+        assert len(client.klines("BTCUSDT", "5m", "2019-12-31", "2020-01-01")) == 0  # before what was looked at
+        assert len(exchange.requests) > asked + 2
+
+
+def test_candles_before_a_pause_are_found_though_the_day_after_it_is_remembered(candles, connect):
+    """A symbol that was taken off and listed again: the search that began in the pause knows nothing of before."""
+    earlier_ms = START - 1000 * DAY
+    columns = [getattr(candles[:50], name) for name in Candle._fields]
+    earlier = Candles(columns[0] - 1000 * DAY, *columns[1:])
+    both = [np.concatenate([getattr(part, name) for part in (earlier, candles)]) for name in Candle._fields]
+    whole = Candles(*both, symbol="BTCUSDT", interval="5m")
+    daily = Candles(
+        np.concatenate([[earlier_ms], START + DAY * np.arange(11)]), *np.ones((5, 12)), symbol="BTCUSDT", interval="1d"
+    )
+    with BybitEmulator([whole, daily]) as exchange:
+        client = connect(exchange)
+        assert client.klines("BTCUSDT", "5m", START - 500 * DAY, START + 2999 * STEP) == candles
+        assert client.klines("BTCUSDT", "5m", earlier_ms, earlier_ms + 49 * STEP) == whole[:50]
+
+
+def test_there_is_a_moment_between_asking_and_asking_again(candles, connect, fake_time):
+    holes = Candles(*[getattr(candles[:20], name)[np.arange(20) != 7] for name in Candle._fields],
+                    symbol="BTCUSDT", interval="5m")  # fmt: skip
+    with BybitEmulator(holes) as exchange:
+        with pytest.warns(MissingCandlesWarning):
+            connect(exchange).klines("BTCUSDT", "5m", START, START + 19 * STEP)
+        assert len(exchange.requests) == 3
+    assert fake_time.slept.count(AGAIN_AFTER) == 2
+    fake_time.slept.clear()
+    with BybitEmulator(candles) as exchange:
+        connect(exchange).klines("BTCUSDT", "5m", START, START + 19 * STEP)
+    assert AGAIN_AFTER not in fake_time.slept
 
 
 def test_decimal_strings_are_parsed_exactly(connect):
