@@ -52,9 +52,9 @@ def image_table(cases: list[Case]) -> list[str]:
     mnist = cases[0]["table"] == "MNIST"
     head = ["rows from", *(f"{n} a class" for n in by_size), "10, softmax regression", "seconds at 10"]
     rows = []
-    for method in [*by_size[10], "all rows"]:
+    for method in [*dict.fromkeys(m for cells in by_size.values() for m in cells), "all rows"]:
         found = [cells.get(method, whole.get(method)) for cells in by_size.values()]
-        ten = by_size[10].get(method, whole.get(method))
+        ten = by_size.get(10, {}).get(method, whole.get(method))
         row = [plain(method), *(cell(f and f["accuracy"]) for f in found), cell(ten and ten["linear"])]
         row.append("" if method == "all rows" or ten is None else f"{ten['seconds']['mean']:.1f}")
         rows.append(row + [PUBLISHED.get(method, "")] * mnist)
@@ -70,13 +70,14 @@ def verdict(where: str, cells: dict[str, Any], metric: str) -> str:
     a, b = cells[learnt][metric], cells[simple][metric]
     gap = a["mean"] - b["mean"]
     error = ((a["sd"] ** 2 + b["sd"] ** 2) / len(a["values"])) ** 0.5
-    names = f"{plain(learnt)}, the best of {len(set(cells) - set(SIMPLE))} learnt sets"
+    count = len(set(cells) - set(SIMPLE))
+    names = plain(learnt) + (f", the best of {count} learnt sets" if count > 1 else "")
     numbers = f"{100 * gap:+.1f} points, standard error {100 * error:.1f}"
     if abs(gap) <= 2 * error:
         return f"- {where}: no difference can be seen between {names}, and {plain(simple)} ({numbers})."
     if gap > 0:
-        return f"- {where}: {names}, is better than {plain(simple)} ({numbers})."
-    return f"- {where}: {plain(simple)} better than {names} ({numbers}): learning is not worth its cost here."
+        return f"- {where}: {names}, wins over {plain(simple)} ({numbers})."
+    return f"- {where}: {plain(simple)} win over {names} ({numbers}): learning is not worth its cost here."
 
 
 def candle_table(cases: list[Case]) -> list[str]:
@@ -102,19 +103,46 @@ def linear_table(cases: list[Case]) -> list[str]:
 
 
 def crash_table(case: Case) -> list[str]:
-    """How the rows were made down, parts of the later candles across: balanced accuracy and log-loss."""
-    tests = case["facts"]["tests"]
-    rows = [
-        [plain(m), *(cell(c[f"{t} {k}"]) for t in tests for k in ("accuracy", "balanced_accuracy", "log_loss"))]
-        for m, c in case["cells"].items()
-    ]
-    head = ["rows", *(text for t in tests for text in (f"{t}: accuracy", "balanced", "log-loss"))]
-    told = [
-        f"{t}: {f['rows']:,} rows, {' / '.join(f'{100 * s:.0f}' for s in f['shares'])} % down / flat / up; "
-        f"log-loss of the training part's shares {f['log_loss_of_training_shares']:.3f}."
-        for t, f in tests.items()
-    ]
-    return [*table(head, rows), "", f"{case['facts']['train_rows']:,} rows to train. " + " ".join(told)]
+    """One block a part of the later candles: methods down, ways of making and weighing the rows across."""
+    cells, lines = case["cells"], [f"{case['facts']['train_rows']:,} rows to train."]
+    ways = ("classes, equal", "classes, weighted", "regimes, equal", "regimes, weighted")
+    methods = list(dict.fromkeys(name.split(", ")[0] for name in cells if name != "all rows"))
+    for test, facts in case["facts"]["tests"].items():
+
+        def shown(name: str, test: str = test) -> str:
+            found = cells[name]
+            return f"{cell(found[f'{test} balanced_accuracy'])} ({found[f'{test} log_loss']['mean']:.2f})"
+
+        rows = [[plain(m), *(shown(f"{m}, {way}") for way in ways)] for m in methods]
+        shares = " / ".join(f"{100 * share:.0f}" for share in facts["shares"])
+        lines += [
+            "",
+            f"{test[0].upper()}{test[1:]}: {facts['rows']:,} rows, {shares} % down / flat / up. Balanced accuracy, and "
+            f"log-loss in parentheses; all rows give {shown('all rows')}, the shares in training "
+            f"{facts['log_loss_of_training_shares']:.2f}.",
+            "",
+            *table(["rows from", *ways], rows),
+            "",
+            f"On average over these methods, {_gain(cells, methods, test, 'regimes', 'classes')}; "
+            f"{_gain(cells, methods, test, 'weighted', 'equal')}.",
+        ]
+    return lines
+
+
+def _gain(cells: dict[str, Any], methods: list[str], test: str, this: str, than: str) -> str:
+    """What one way gives beyond the other, everything else alike."""
+    kept = ("equal", "weighted") if this == "regimes" else ("classes", "regimes")
+    gaps: dict[str, list[float]] = {"balanced_accuracy": [], "log_loss": []}
+    for method in methods:
+        for other in kept:
+            names = [
+                f"{method}, {w}, {other}" if this == "regimes" else f"{method}, {other}, {w}" for w in (this, than)
+            ]
+            for metric, found in gaps.items():
+                one, two = (cells[name][f"{test} {metric}"]["mean"] for name in names)
+                found.append(one - two)
+    points, loss = (sum(found) / len(found) for found in gaps.values())
+    return f"`{this}` has {100 * points:+.1f} points and {loss:+.2f} of log-loss against `{than}`"
 
 
 def scale_table(cases: list[Case]) -> list[str]:

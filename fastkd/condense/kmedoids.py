@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import numpy as np
 
+BLOCK = 32  # candidates weighed at once
+
 
 def k_medoids(X: np.ndarray, k: int, rng: np.random.Generator, *, sweeps: int = 20) -> np.ndarray:
     """Numbers of the k medoids, by FasterPAM's eager swaps (Schubert and Rousseeuw 2021) from a k-means++ start.
 
-    For a candidate row, all k swaps are weighed in one pass over its distances to the n rows. These are computed when
-    needed, so memory is O(n k) and no n x n matrix exists; a sweep costs O(n^2 (k + d)).
+    For a candidate row, all k swaps are weighed in one pass over its distances to the n rows, for BLOCK candidates at
+    once; the first that helps is made, and those after it are weighed anew. Distances are computed when needed, so
+    memory is O(n (k + BLOCK)) and no n x n matrix exists; a sweep costs O(n^2 (k + d)).
     """
+    from scipy.spatial.distance import cdist
+
     n = len(X)
     if k >= n:
         return np.arange(n)
     X = np.asarray(X, np.float64)
     medoids = _start(X, k, rng)
-    D = _distances(X, X[medoids])
+    chosen = np.zeros(n, bool)
+    chosen[medoids] = True
+    D = cdist(X, X[medoids])
     order = rng.permutation(n)
     fruitless = 0
     state = _nearest(D)
     for _ in range(sweeps):
-        for candidate in order:
-            if candidate in medoids:
-                fruitless += 1
-            else:
-                d = _distances(X, X[candidate : candidate + 1])[:, 0]
-                change, out = _best_swap(d, k, *state)
-                if change < -1e-12:
-                    medoids[out], D[:, out] = candidate, d
-                    state = _nearest(D)
-                    fruitless = 0
-                else:
-                    fruitless += 1
+        for at in range(0, n, BLOCK):
+            block = order[at : at + BLOCK]
+            d = cdist(X[block], X)
+            while len(block):
+                change, out = _best_swaps(d, *state)
+                helps = np.flatnonzero((change < -1e-12) & ~chosen[block])
+                if not len(helps):
+                    fruitless += len(block)
+                    break
+                j = int(helps[0])
+                leaves = out[j]
+                chosen[medoids[leaves]], chosen[block[j]] = False, True
+                medoids[leaves], D[:, leaves] = block[j], d[j]
+                state = _nearest(D)
+                block, d, fruitless = block[j + 1 :], d[j + 1 :], 0
             if fruitless >= n:
                 return np.sort(medoids)
     return np.sort(medoids)
@@ -40,13 +50,10 @@ def k_medoids(X: np.ndarray, k: int, rng: np.random.Generator, *, sweeps: int = 
 
 def medoid_objective(X: np.ndarray, medoids: np.ndarray) -> float:
     """Sum of distances of all rows to their nearest medoid."""
+    from scipy.spatial.distance import cdist
+
     X = np.asarray(X, np.float64)
-    return float(_distances(X, X[medoids]).min(axis=1).sum())
-
-
-def _distances(X: np.ndarray, C: np.ndarray) -> np.ndarray:
-    """From differences: 0 is 0, where a product of matrices would leave a rounding error of 1e-8."""
-    return np.column_stack([np.sqrt(((X - c) ** 2).sum(axis=1)) for c in C])
+    return float(cdist(X, X[medoids]).min(axis=1).sum())
 
 
 def _start(X: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
@@ -62,24 +69,24 @@ def _start(X: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _nearest(D: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Nearest medoid, distances to it and to the second, and what the removal of each medoid would cost."""
+    """Whose each row is (n, k), its distances to the nearest and second medoid, what removing each would cost."""
     n, k = D.shape
     near = D.argmin(axis=1)
     first = D[np.arange(n), near]
     second = np.partition(D, 1, axis=1)[:, 1] if k > 1 else np.full(n, np.inf)
     removal = np.bincount(near, second - first, minlength=k) if k > 1 else np.array([-first.sum()])
-    return near, first, second, removal
+    return np.eye(k)[near], first, second, removal
 
 
-def _best_swap(
-    d: np.ndarray, k: int, near: np.ndarray, first: np.ndarray, second: np.ndarray, removal: np.ndarray
-) -> tuple[float, int]:
-    """The change of the objective, and the medoid that a row at distances d had best replace."""
-    if k == 1:
-        return float(d.sum() + removal[0]), 0
+def _best_swaps(
+    d: np.ndarray, whose: np.ndarray, first: np.ndarray, second: np.ndarray, removal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For candidates at distances d (b, n): the change of the objective, and the medoid each had best replace."""
+    if len(removal) == 1:
+        return d.sum(axis=1) + removal[0], np.zeros(len(d), np.intp)
     closer = d < first
-    gain = np.where(closer, d - first, 0.0).sum()  # whichever medoid goes
-    correction = np.where(closer, first - second, np.where(d < second, d - second, 0.0))
-    change = removal + np.bincount(near, correction, minlength=k)
-    out = int(change.argmin())
-    return float(change[out] + gain), out
+    gain = np.where(closer, d - first, 0.0).sum(axis=1)  # whichever medoid goes
+    correction = np.where(closer, first - second, np.minimum(d - second, 0.0))
+    change = removal + correction @ whose
+    out = change.argmin(axis=1)
+    return change[np.arange(len(d)), out] + gain, out
