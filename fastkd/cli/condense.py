@@ -66,8 +66,8 @@ def _condense(options: argparse.Namespace) -> int:
         raise ValueError("--method linear_sketch is for least squares: call fastkd.condense.condense from Python")
     if options.output is not None and options.output.suffix not in OUTPUTS:
         raise ValueError(f"--output must end in .csv or .npz; got {options.output}")
-    names = ("output", "json", "plot", "checkpoint")
-    check_outputs({f"--{name}": getattr(options, name) for name in names}, {"the data": [options.file]})
+    flags = ("output", "json", "plot", "checkpoint")
+    check_outputs({f"--{flag}": getattr(options, flag) for flag in flags}, {"the data": [options.file]})
     check_plot(options.plot)
     if options.label is None:
         X, y, names, purge = _from_candles(options.file, options.threshold)

@@ -85,8 +85,8 @@ def _federate(options: argparse.Namespace) -> int:
     outputs = {"--json": options.json, "--plot": options.plot}
     if options.models is not None:
         check_folder(options.models)
-        if options.models.is_dir():
-            outputs |= {f"--models, {f.name}:": options.models / f"{venue_name(f)}.safetensors" for f in map(Path, files)}
+        names = [venue_name(file) for file in files if options.models.is_dir()]
+        outputs |= {f"--models ({name})": options.models / f"{name}.safetensors" for name in names}
     check_outputs(outputs, {"the candles": files, "the settings": [options.config]})
     check_plot(options.plot)
     check_settings(settings)

@@ -256,10 +256,14 @@ class _Fold:
 
 
 def _check(venues: Sequence[Venue], settings: VenueSettings) -> None:
+    from fastkd.federated.rules import Aggregation
+
     check_settings(settings)
     names = [venue.name for venue in venues]
     if len(names) < 2:
         raise ValueError("a federation of venues needs at least two files of candles")
+    rule = Aggregation(settings.aggregator, settings.f, None, 1)
+    rule(np.zeros((len(names), 1)), 0, None, np.random.default_rng(0))  # too large an f for so few fails here
     for what, given in (("hidden", settings.hidden), ("attacks", settings.attacks)):
         unknown = sorted(set(given) - set(names))
         if unknown:
