@@ -163,7 +163,9 @@ def noise(seeds: int) -> list[dict[str, Any]]:
             accuracies.append(result.history[-1].accuracy)
             for client in result.clients:
                 inside, outside = (client.X, client.y), (test[0][:200], test[1][:200])
-                audit = membership_audit(client.model, inside, outside, privacy=mechanism, random_state=seed)
+                audit = membership_audit(
+                    client.model, inside, outside, privacy=mechanism, rows=public_rows, random_state=seed
+                )
                 found.append(audit.auc)
         name = "no noise" if epsilon is None else f"epsilon {epsilon:g}"
         name += f", {public_rows or len(public)} rows a round"

@@ -87,12 +87,11 @@ def _demo(options: argparse.Namespace) -> int:
     _need("rich", "matplotlib")
     from fastkd.cli.console import print_result, progress_bar
     from fastkd.cli.demo import read_candles, run_demo
-    from fastkd.cli.report import check_output, write_report
+    from fastkd.cli.outputs import check_outputs
+    from fastkd.cli.report import write_report
     from fastkd.cli.result import Settings
 
-    check_output(options.output)
-    if options.candles is not None and options.candles.resolve() == options.output.resolve():
-        raise ValueError(f"--output {options.output} would overwrite the candles; name another file")
+    check_outputs({"--output": options.output}, {"the candles": [options.candles]})
     names = ("rows", "seed", "threshold", "temperature", "kd_weight", "few_labels")
     settings = Settings(**{name: getattr(options, name) for name in names})
     candles = None

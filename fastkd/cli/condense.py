@@ -56,6 +56,7 @@ def add_condense(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _condense(options: argparse.Namespace) -> int:
+    from fastkd.cli.outputs import check_outputs, check_plot
     from fastkd.condense import METHODS, condense, evaluate
     from fastkd.features import Standardizer, time_split
 
@@ -65,8 +66,9 @@ def _condense(options: argparse.Namespace) -> int:
         raise ValueError("--method linear_sketch is for least squares: call fastkd.condense.condense from Python")
     if options.output is not None and options.output.suffix not in OUTPUTS:
         raise ValueError(f"--output must end in .csv or .npz; got {options.output}")
-    if options.output is not None and options.output.resolve() == options.file.resolve():
-        raise ValueError(f"--output {options.output} would overwrite the data; name another file")
+    flags = ("output", "json", "plot", "checkpoint")
+    check_outputs({f"--{flag}": getattr(options, flag) for flag in flags}, {"the data": [options.file]})
+    check_plot(options.plot)
     if options.label is None:
         X, y, names, purge = _from_candles(options.file, options.threshold)
     else:

@@ -74,14 +74,16 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _distill(options: argparse.Namespace) -> int:
+    from fastkd.cli.outputs import check_outputs
     from fastkd.distill import distill
     from fastkd.features import FeatureSet, Standardizer, direction_labels, time_split
     from fastkd.market import Candles
 
     settings = chosen(DistillSettings, options, read_config(options.config, set(HELP)))
-    for target in (options.output, options.save_teacher):
-        if target is not None and not target.absolute().parent.is_dir():
-            raise ValueError(f"the folder of {target} does not exist")
+    check_outputs(
+        {"--output": options.output, "--save-teacher": options.save_teacher},
+        {"the candles": [options.candles], "the teacher": [options.teacher], "the settings": [options.config]},
+    )
     candles = Candles.read_csv(options.candles, symbol=options.candles.name, strict=True)
     recipe = FeatureSet(settings.features)
     X, _ = recipe.transform(candles)

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from fastkd.cli.config import chosen, read_config
-from fastkd.cli.venues import FEDMD, LOCAL, POOLED, VenueResult, VenueSettings, read_venues, run_venues
+from fastkd.cli.outputs import check_folder, check_outputs, check_plot
+from fastkd.cli.venues import (
+    FEDMD,
+    LOCAL,
+    POOLED,
+    VenueResult,
+    VenueSettings,
+    check_settings,
+    read_venues,
+    run_venues,
+    venue_name,
+)
 
 __all__ = ["add_federate", "summary"]
 
@@ -67,12 +78,21 @@ def _federate(options: argparse.Namespace) -> int:
     options.attacks = None if options.attack is None else dict(_pair(text) for text in options.attack)
     settings = chosen(VenueSettings, options, config)
     base = Path() if options.config is None else options.config.parent
-    files = options.files or [base / file for file in config.get("files", [])]
-    for target in (options.json, options.plot):
-        if target is not None and not target.absolute().parent.is_dir():
-            raise ValueError(f"the folder of {target} does not exist")
+    listed = config.get("files", [])
+    if not isinstance(listed, list) or not all(isinstance(file, str) for file in listed):
+        raise ValueError(f'files must be a list of names, as ["a.csv", "b.csv"]; got {listed!r}')
+    files = options.files or [base / file for file in listed]
+    outputs = {"--json": options.json, "--plot": options.plot}
+    if options.models is not None:
+        check_folder(options.models)
+        names = [venue_name(file) for file in files if options.models.is_dir()]
+        outputs |= {f"--models ({name})": options.models / f"{name}.safetensors" for name in names}
+    check_outputs(outputs, {"the candles": files, "the settings": [options.config]})
+    check_plot(options.plot)
+    check_settings(settings)
+    venues = read_venues(files, settings)
     with _progress(options.quiet) as progress:
-        result = run_venues(read_venues(files, settings), settings, progress=progress)
+        result = run_venues(venues, settings, progress=progress)
     if options.models is not None:
         options.models.mkdir(parents=True, exist_ok=True)
         for name, model in result.models.items():
@@ -165,9 +185,6 @@ def figures(result: VenueResult) -> dict[str, Any]:
 
 def plot(result: VenueResult, path: Path) -> None:
     """Accuracy of each way on each venue, and of FedMD after each round."""
-    from fastkd.cli import _need
-
-    _need("matplotlib")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -19,6 +18,7 @@ from fastkd.cli.findings import (
     headline,
     metric_rows,
 )
+from fastkd.cli.outputs import unfinished
 from fastkd.cli.result import CLASS_NAMES, DemoResult
 
 STYLE = """
@@ -57,33 +57,14 @@ tbody th { font-weight: 400; }
 """
 
 
-def check_output(path: Path) -> None:
-    """Raise the error that writing `path` would raise, before any long work."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the report's file, such as {path / 'report.html'}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    trial = _unfinished(path)
-    try:
-        trial.touch()
-    except OSError as error:
-        raise PermissionError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        trial.unlink(missing_ok=True)
-
-
 def write_report(result: DemoResult, path: Path) -> None:
     """Write the report; an older file stays whole until the new one takes its place."""
-    unfinished = _unfinished(path)
+    partial = unfinished(path)
     try:
-        unfinished.write_text(html_report(result), encoding="utf-8")
-        os.replace(unfinished, path)
+        partial.write_text(html_report(result), encoding="utf-8")
+        os.replace(partial, path)
     finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        partial.unlink(missing_ok=True)
 
 
 def html_report(result: DemoResult) -> str:

@@ -117,12 +117,11 @@ def _threshold(candles: Candles) -> float | str:
 
 def _selfdistill(options: argparse.Namespace) -> int:
     from fastkd.cli.demo import read_candles
+    from fastkd.cli.outputs import check_outputs, check_plot
     from fastkd.market import synthetic_market
 
-    if options.plot is not None:
-        from fastkd.cli import _need
-
-        _need("matplotlib")
+    check_outputs({"--json": options.json, "--plot": options.plot}, {"the candles": [options.candles]})
+    check_plot(options.plot)
     if options.seeds < 2:
         raise ValueError(f"--seeds must be at least 2, for an interval; got {options.seeds}")
     if options.candles is None:

@@ -108,6 +108,49 @@ class VenueResult:
         )
 
 
+def venue_name(path: str | os.PathLike[str]) -> str:
+    """BTCUSDT of a/BTCUSDT.csv.gz."""
+    return Path(path).name.split(".")[0]
+
+
+def check_settings(settings: VenueSettings) -> None:
+    """All that can be said of settings without the candles.
+
+    Raises
+    ------
+    ValueError
+        Which one is out of its domain, and what it may be.
+    """
+    import fastkd.federated as federated
+    from fastkd import aggregate
+    from fastkd.features import FeatureSet
+    from fastkd.federated.predictions import SPACES
+    from fastkd.models._hyperparameters import checked_widths, integer, real
+
+    lows = {"horizon": 1, "folds": 1, "public_rows": 1, "labels": 0, "rounds": 1, "f": 0, "epochs": 0,
+            "initial_epochs": 0, "seed": 0}  # fmt: skip
+    for name, low in lows.items():
+        integer(name, getattr(settings, name), low=low)
+    if settings.workers != -1:
+        integer("workers", settings.workers, low=1, hint=", or -1 for all cores")
+    real("threshold", settings.threshold, low=0.0)
+    real("temperature", settings.temperature, low=0.0, low_open=True)
+    real("learning_rate", settings.learning_rate, low=0.0, low_open=True)
+    real("kd_weight", settings.kd_weight, low=0.0, high=1.0)
+    shares = settings.public_share, settings.test_share
+    if not (min(shares) > 0 and sum(shares) < 1):
+        raise ValueError("public_share and test_share must be above 0, and below 1 together")
+    if settings.space not in SPACES:
+        raise ValueError(f"space must be one of {SPACES}; got {settings.space!r}")
+    FeatureSet(settings.features)
+    aggregate.get(settings.aggregator)
+    for name, widths in settings.hidden.items():
+        checked_widths(f"hidden of {name}", widths)
+    for attack in settings.attacks.values():
+        if attack not in federated.__all__ or not _is_attack(getattr(federated, attack)):
+            raise ValueError(f"unknown attack {attack!r}; see fastkd.federated, such as LossMaximization or SignFlip")
+
+
 def read_venues(paths: Sequence[str | os.PathLike[str]], settings: VenueSettings) -> list[Venue]:
     """A venue for each CSV file of candles, named after it."""
     from fastkd.features import FeatureSet, direction_labels
@@ -115,7 +158,7 @@ def read_venues(paths: Sequence[str | os.PathLike[str]], settings: VenueSettings
 
     venues = []
     for path in paths:
-        name = Path(path).name.split(".")[0]
+        name = venue_name(path)
         candles = Candles.read_csv(path, symbol=name, strict=True)
         recipe = FeatureSet(settings.features)
         X, _ = recipe.transform(candles)
@@ -213,22 +256,19 @@ class _Fold:
 
 
 def _check(venues: Sequence[Venue], settings: VenueSettings) -> None:
-    import fastkd.federated as federated
+    from fastkd.federated.rules import Aggregation
 
+    check_settings(settings)
     names = [venue.name for venue in venues]
     if len(names) < 2:
         raise ValueError("a federation of venues needs at least two files of candles")
-    shares = settings.public_share, settings.test_share
-    if min(shares) <= 0 or sum(shares) >= 1:
-        raise ValueError("public_share and test_share must be above 0, and below 1 together")
+    rule = Aggregation(settings.aggregator, settings.f, None, 1)
+    rule(np.zeros((len(names), 1)), 0, None, np.random.default_rng(0))  # too large an f for so few fails here
     for what, given in (("hidden", settings.hidden), ("attacks", settings.attacks)):
         unknown = sorted(set(given) - set(names))
         if unknown:
             known = ", ".join(names)
             raise ValueError(f"{what} names venues that do not exist: {', '.join(unknown)}; there are {known}")
-    for attack in settings.attacks.values():
-        if attack not in federated.__all__ or not _is_attack(getattr(federated, attack)):
-            raise ValueError(f"unknown attack {attack!r}; see fastkd.federated, such as LossMaximization or SignFlip")
     if set(settings.attacks) == set(names):
         raise ValueError("all venues are attackers; nobody is left to judge by")
 

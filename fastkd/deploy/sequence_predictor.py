@@ -95,7 +95,24 @@ class SequenceStream(StreamCore):
         Assign it to a stream of the same model to go on from there.
     n_seen : int
         Steps since the last reset.
+
+    Notes
+    -----
+    A copy (also a deep one) has a state of its own and shares the predictor, which never changes; a pickle holds both.
     """
+
+    def __init__(self, predictor: SequencePredictor):
+        super().__init__(predictor)
+        self._predictor = predictor  # for copies and other processes
+
+    def __copy__(self) -> "SequenceStream":
+        return _resumed(type(self), self._predictor, self.state)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SequenceStream":
+        return self.__copy__()
+
+    def __reduce__(self):
+        return _resumed, (type(self), self._predictor, self.state)
 
     def push(self, row: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Probabilities (n_classes,) after one more step with the raw features `row`, (n_features,).
@@ -103,3 +120,9 @@ class SequenceStream(StreamCore):
         A row with NaN or infinity gives NaN, or a ValueError under on_nan="raise", and leaves the state as it was.
         """
         return super().push(row, out)
+
+
+def _resumed(kind: type[SequenceStream], predictor: SequencePredictor, state: np.ndarray) -> SequenceStream:
+    stream = kind(predictor)
+    stream.state = state
+    return stream

@@ -10,8 +10,9 @@ import numpy as np
 
 from fastkd._check import as_array, as_rng
 from fastkd.federated.predictions import encode
-from fastkd.federated.privacy import checked_mechanism
+from fastkd.federated.privacy import GaussianMechanism, checked_mechanism
 from fastkd.losses import softmax
+from fastkd.models._hyperparameters import integer
 from fastkd.models.adapters import as_model
 
 __all__ = ["MembershipAudit", "membership_audit"]
@@ -46,8 +47,13 @@ class MembershipAudit:
 
     @property
     def leaks(self) -> bool:
-        """Whether the attack beats a guess by more than three standard errors."""
-        return self.auc > 0.5 + 3.0 * self.auc_error
+        """Whether the attack beats a guess by more than three standard errors of a guess.
+
+        A guess with n members and m non-members has the variance (n + m + 1) / (12 n m) (Mann and Whitney 1947);
+        `auc_error`, that of the attack, is 0 for a single pair in the right order.
+        """
+        n, m = self.members, self.non_members
+        return self.auc > 0.5 + 3.0 * math.sqrt((n + m + 1) / (12.0 * n * m))
 
     def __str__(self) -> str:
         verdict = "better than a guess" if self.leaks else "no better than a guess"
@@ -66,13 +72,18 @@ def membership_audit(
     temperature: float = 1.0,
     space: str = "probability",
     privacy: Any = None,
+    rows: int | None = None,
     random_state: Any = None,
 ) -> MembershipAudit:
     """Attack a trained client as another participant could, who guesses that rows of the public set are its own.
 
-    The attacker sees the client's predictions on all the rows, as `FedMD` would send them in one answer (softened at
-    `temperature`, with the noise of `privacy` if given), and ranks the rows by the loss of their label (Yeom et al.
-    2018). It is the simplest of attacks: one that fails proves nothing, one that succeeds proves a leak.
+    The attacker sees the client's predictions on the rows as `FedMD` would send them (softened at `temperature`, with
+    the noise of `privacy` if given), and ranks the rows by the loss of their label (Yeom et al. 2018). It is the
+    simplest of attacks: one that fails proves nothing, one that succeeds proves a leak.
+
+    A mechanism clips an answer as a whole, so the more rows an answer has, the less is seen of each. With `privacy`
+    members and non-members are therefore mixed at random and sent in answers of `rows` rows, each clipped and noised
+    by itself, as the federation's were. What is found then does not depend on how many rows are audited.
 
     Parameters
     ----------
@@ -84,13 +95,17 @@ def membership_audit(
         Rows of the same kind that it was not trained on. Rows of other times or venues would make the attack look
         better than it is.
     temperature, space, privacy
-        As in `FedMD`. A mechanism without a noise multiplier is calibrated for one answer.
+        As in `FedMD`. A mechanism without a noise multiplier is calibrated for one answer: the attacker sees each
+        row once.
+    rows : int, optional
+        Rows of an answer: the federation's `public_rows`, or the number of all its public rows if it had none. Needed
+        with `privacy`, and of no effect without. The last answer is filled up with rows of the others.
     random_state : int, numpy.random.Generator or None
 
     Raises
     ------
     ValueError
-        For labels that the model does not know, or no rows.
+        For labels that the model does not know, no rows, or `privacy` without `rows`.
 
     Examples
     --------
@@ -104,6 +119,10 @@ def membership_audit(
     """
     adapted = as_model(model)
     mechanism = checked_mechanism(privacy)
+    if rows is not None:
+        integer("rows", rows, low=1)
+    elif mechanism is not None:
+        raise ValueError("privacy needs rows: how many rows an answer of the federation has (its public_rows)")
     tables, codes = [], []
     for name, (X, y) in (("members", members), ("non_members", non_members)):
         labels = np.asarray(y)
@@ -116,12 +135,25 @@ def membership_audit(
         tables.append(logits)
         codes.append(np.searchsorted(classes, labels))
     said = encode(np.concatenate(tables).astype(np.float64), space, temperature)
-    if mechanism is not None:
-        said = mechanism.calibrated(1).release(said, space, as_rng(random_state))
+    if mechanism is not None and rows is not None:
+        said = _released(said, mechanism.calibrated(1), space, rows, as_rng(random_state))
     if space == "logit":
         said = softmax(said)
     sure = said[np.arange(len(said)), np.concatenate(codes)]
     return _judge(sure[: len(tables[0])], sure[len(tables[0]) :])
+
+
+def _released(
+    said: np.ndarray, mechanism: GaussianMechanism, space: str, rows: int, rng: np.random.Generator
+) -> np.ndarray:
+    """All rows as an attacker sees them in answers of `rows` rows each."""
+    order = rng.permutation(len(said))
+    seen = np.empty_like(said)
+    for first in range(0, len(said), rows):
+        block = order[first : first + rows]
+        filling = rng.choice(len(said), rows - len(block))
+        seen[block] = mechanism.release(said[np.concatenate([block, filling])], space, rng)[: len(block)]
+    return seen
 
 
 def _judge(inside: np.ndarray, outside: np.ndarray) -> MembershipAudit:

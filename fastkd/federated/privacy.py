@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_positive
+from fastkd._check import as_float, as_positive
+from fastkd.models._hyperparameters import integer
 
 __all__ = ["GaussianMechanism", "PrivacySpent", "gaussian_delta", "gaussian_epsilon", "zcdp_epsilon"]
 
@@ -39,13 +40,15 @@ class GaussianMechanism:
     Attributes
     ----------
     epsilon, delta : float
-        The budget of each client over the whole run; delta in (0, 1), well below 1 / (rows of a client).
+        The budget of each client over the whole run; epsilon at most 1e9, delta in (0, 1), well below
+        1 / (rows of a client).
     clip : float
         Euclidean bound on a table of predictions less the uniform one (in logit space: less 0). In probability space
-        a table of m rows is never longer than sqrt(m).
+        a table of m rows is never longer than sqrt(m). From 1e-12 to 1e12.
     noise_multiplier : float or None
         Standard deviation of the noise over the sensitivity 2 clip. None takes the least that lets a client answer in
-        all rounds. With a given one, a client falls silent before the answer that would exceed its budget.
+        all rounds. With a given one, from 1e-12 to 1e12, a client falls silent before the answer that would exceed its
+        budget.
 
     Raises
     ------
@@ -65,12 +68,13 @@ class GaussianMechanism:
     noise_multiplier: float | None = None
 
     def __post_init__(self) -> None:
-        as_positive(self.epsilon, "epsilon")
-        as_positive(self.clip, "clip")
-        if not 0.0 < self.delta < 1.0:
+        if as_positive(self.epsilon, "epsilon") > 1e9:
+            raise ValueError(f"epsilon must be at most 1e9, far beyond any protection; got {self.epsilon!r}")
+        _between("clip", self.clip, 1e-12, 1e12)
+        if not 0.0 < as_float(self.delta, "delta") < 1.0:
             raise ValueError(f"delta must lie between 0 and 1; got {self.delta!r}")
         if self.noise_multiplier is not None:
-            as_positive(self.noise_multiplier, "noise_multiplier")
+            _between("noise_multiplier", self.noise_multiplier, 1e-12, 1e12)
 
     @property
     def rho(self) -> float:
@@ -83,6 +87,7 @@ class GaussianMechanism:
         """The same with the noise multiplier that spends the budget in that many answers, unless one is given."""
         if self.noise_multiplier is not None:
             return self
+        integer("rounds", rounds, low=1)
         from scipy.optimize import brentq
 
         def excess(log_rho: float) -> float:
@@ -122,6 +127,11 @@ class GaussianMechanism:
         return (neutral + shrunk + sigma * rng.standard_normal(known.shape)).astype(values.dtype)
 
 
+def _between(name: str, value: Any, low: float, high: float) -> None:
+    if not low <= as_float(value, name) <= high:
+        raise ValueError(f"{name} must lie between {low:g} and {high:g}; got {value!r}")
+
+
 def zcdp_epsilon(rho: float, delta: float) -> float:
     r"""Smallest epsilon that rho-zCDP gives at delta, by way of Renyi differential privacy.
 
@@ -142,9 +152,9 @@ def zcdp_epsilon(rho: float, delta: float) -> float:
     from scipy.optimize import minimize_scalar
 
     def at(log_excess: float) -> float:
-        alpha = 1.0 + math.exp(log_excess)
-        rest = math.log(1.0 / delta) + (alpha - 1.0) * math.log1p(-1.0 / alpha) - math.log(alpha)
-        return rho * alpha + rest / (alpha - 1.0)
+        excess = math.exp(log_excess)  # alpha - 1, which may be far below the spacing of floats at 1
+        rest = math.log(1.0 / delta) - excess * math.log1p(1.0 / excess) - math.log1p(excess)
+        return rho * (1.0 + excess) + rest / excess
 
     guess = 0.5 * math.log(math.log(1.0 / delta) / rho)
     found = minimize_scalar(at, bounds=(guess - 8.0, guess + 8.0), method="bounded", options={"xatol": 1e-10})

@@ -10,7 +10,9 @@ from fastkd import cli
 from fastkd.cli.federate import figures, summary, verdict
 from fastkd.cli.venues import FEDAVG, FEDMD, LOCAL, POOLED, Venue, VenueSettings, run_venues
 from fastkd.features import FeatureSet
+from fastkd.federated import FedMD
 from fastkd.market import Candle, Candles, synthetic_market
+from fastkd.models import MLPClassifier
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +84,26 @@ def test_a_toml_file_holds_the_settings_and_flags_win(folder, tmp_path, capsys):
         ("", ["--attack", "a=Client"], "unknown attack 'Client'"),
         ("", ["--test-share", "0.9"], "below 1 together"),
         ("", ["--folds", "200"], "fewer than 30 test rows"),
-        ("", ["--json", "/no/such/folder/f.json"], "does not exist"),
+        ("", ["--json", "/no/such/folder/f.json"], "there is no folder"),
+        ("", ["--folds", "0"], "folds must be an integer >= 1; got 0"),
+        ("", ["--labels", "-5"], "labels must be an integer >= 0; got -5"),
+        ("", ["--public-rows", "-5"], "public_rows must be an integer >= 1; got -5"),
+        ("", ["--workers", "0"], "workers must be an integer >= 1, or -1 for all cores; got 0"),
+        ("", ["--temperature", "nan"], "temperature must be a number"),
+        ("", ["--space", "cosmos"], "space must be one of"),
+        ("", ["--aggregator", "krum", "--f", "1"], "krum"),
+        ("", ["--plot", "f.xyz"], "--plot must end in one of"),
+        ('files = "BTC.csv"', [], "files must be a list of names"),
+        ("files = [1, 2]", [], "files must be a list of names"),
+        ("[hidden]\na = 32", [], "hidden of a must be a tuple of layer widths such as (32, 16); got 32"),
+        ('[hidden]\na = ["x"]', [], "each width in hidden of a must be an integer >= 1; got 'x'"),
     ],
 )
-def test_errors_are_one_line(folder, tmp_path, capsys, toml, arguments, words):
+def test_errors_are_one_line_and_come_before_the_training(
+    folder, tmp_path, capsys, monkeypatch, toml, arguments, words
+):
+    monkeypatch.setattr(MLPClassifier, "fit", None)
+    monkeypatch.setattr(FedMD, "run", None)
     config = tmp_path / "run.toml"
     config.write_text(toml)
     files = sorted(folder.glob("*.gz"))
@@ -175,7 +193,58 @@ def test_distill_writes_a_student_that_takes_raw_features(folder, tmp_path, caps
 def test_distill_errors(folder, tmp_path, capsys):
     code, _, err = run(capsys, "distill", folder / "a.csv.gz", "--output", "/no/such/place/s.safetensors")
     assert code == 2
-    assert "does not exist" in err
+    assert "there is no folder" in err
     with pytest.raises(SystemExit):
         cli.main(["distill", "x.csv", "--output", "s", "--student-hidden", "8,x"])
     assert "widths of hidden layers" in capsys.readouterr().err
+
+
+def lost(capsys, *arguments):
+    """The one line of an error that comes before any file of the folder changes."""
+    code, _, err = run(capsys, *arguments, "--quiet")
+    assert code == 2
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.fixture
+def few(folder, tmp_path):
+    """Copies of the candles, and settings that name them, for a command that could overwrite them."""
+    for name in "ab":
+        (tmp_path / f"{name}.csv.gz").write_bytes((folder / f"{name}.csv.gz").read_bytes())
+    (tmp_path / "run.toml").write_text("")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    yield tmp_path
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_federate_overwrites_none_of_its_files(few, capsys):
+    start = ["federate", few / "a.csv.gz", few / "b.csv.gz", "--config", few / "run.toml", *QUICK]
+    assert "--json" in (err := lost(capsys, *start, "--json", few / "b.csv.gz"))
+    assert "would overwrite the candles" in err
+    assert "would overwrite the settings" in lost(capsys, *start, "--json", few / "run.toml")
+    assert "a file, not a folder" in lost(capsys, *start, "--models", few / "run.toml" / "models")
+    assert "overwrite what --json writes" in lost(capsys, *start, "--json", few / "f.png", "--plot", few / "f.png")
+    (few / "models" / "b.safetensors").mkdir(parents=True)
+    assert "is a folder" in lost(capsys, *start, "--models", few / "models")
+
+
+def test_distill_overwrites_none_of_its_files(few, folder, capsys):
+    start = ["distill", few / "a.csv.gz", "--output"]
+    assert "would overwrite the candles" in lost(capsys, *start, few / "a.csv.gz")
+    assert "would overwrite the candles" in lost(capsys, *start, few / "s", "--save-teacher", few / "a.csv.gz")
+    assert "overwrite the teacher" in lost(capsys, *start, few / "b.csv.gz", "--teacher", few / "b.csv.gz")
+    assert "overwrite what --output writes" in lost(capsys, *start, few / "s", "--save-teacher", few / "s")
+    (few / "link").hardlink_to(few / "a.csv.gz")
+    assert "would overwrite the candles" in lost(capsys, *start, few / "link")
+
+
+def test_the_other_commands_overwrite_none_of_their_files(few, capsys):
+    candles = few / "a.csv.gz"
+    for flag in ("--json", "--plot"):
+        assert "would overwrite the candles" in lost(capsys, "selfdistill", "--candles", candles, flag, candles)
+    for flag in ("--json", "--plot", "--checkpoint"):
+        assert "would overwrite the data" in lost(capsys, "condense", candles, flag, candles)
+    rows = few / "rows.npz"
+    assert "overwrite what --output writes" in lost(capsys, "condense", candles, "--output", rows, "--json", rows)
+    assert not rows.exists()

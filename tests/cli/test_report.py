@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from fastkd.cli.report import check_output, html_report, write_report
+from fastkd.cli.outputs import check_output
+from fastkd.cli.report import html_report, write_report
 
 
 class Page(HTMLParser):

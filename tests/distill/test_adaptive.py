@@ -125,3 +125,22 @@ def test_the_crash_of_october_2025(data_dir, symbol):
     assert sum(s.distill for s in during) > 24 / 48 * 3
     later = steps[before + 288 :][:288]
     assert np.median([s.temperature for s in later]) > min(s.temperature for s in during)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "at_21", "restart"), [("BNBUSDT", (9, 1.79), "21:35"), ("ADAUSDT", (3, 1.07), "21:40")]
+)
+def test_the_crash_with_the_settings_of_the_guide(data_dir, symbol, at_21, restart):
+    """What docs/federation.md says, by the times of the closes."""
+    path = data_dir / f"bybit_linear_{symbol}_5m_crash2025-10.csv.gz"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not among the recorded candles")
+    candles = Candles.read_csv(path)
+    crash = int(np.searchsorted(candles.start_ms.astype("datetime64[ms]"), CRASH))
+    candles = candles[crash - 3000 : crash + 20]
+    closes = (candles.start_ms + 300_000).astype("datetime64[ms]").astype("datetime64[m]").astype(str)
+    steps = dict(zip(closes, AdaptiveSchedule().plan(candles.close), strict=True))
+    nine = steps["2025-10-10T21:00"]
+    assert (nine.interval, round(nine.temperature, 2)) == at_21
+    assert (steps["2025-10-10T21:20"].interval, steps["2025-10-10T21:20"].temperature) == (1, 1.0)
+    assert [at for at, step in steps.items() if step.restart and at > "2025-10-10T16"] == [f"2025-10-10T{restart}"]

@@ -128,7 +128,7 @@ def test_the_audit_finds_what_was_memorized_and_noise_hides_it():
     assert open_book.leaks
     assert open_book.auc > 0.75
     assert open_book.advantage > 0.5
-    noisy = membership_audit(model, inside, outside, privacy=GaussianMechanism(1.0, clip=5.0), random_state=0)
+    noisy = membership_audit(model, inside, outside, privacy=GaussianMechanism(1.0, clip=5.0), rows=60, random_state=0)
     assert not noisy.leaks
     assert "no better than a guess" in str(noisy)
     untrained = MLPClassifier(hidden=(8,), random_state=0).initialize(20, 2)
@@ -160,3 +160,76 @@ def test_bad_mechanisms():
             GaussianMechanism(**{"epsilon": 1.0, **options})
     with pytest.raises(ValueError, match="call calibrated"):
         _ = GaussianMechanism(1.0).rho
+
+
+class Recorder(GaussianMechanism):
+    """Keeps what it is asked to release, and says just that."""
+
+    def release(self, values, space, rng):
+        TABLES.append(values)
+        return values
+
+
+TABLES: list[np.ndarray] = []
+
+
+@pytest.mark.parametrize("others", [3, 20, 201])
+def test_the_audit_clips_and_noises_answers_of_the_federations_size(others):
+    """However many rows are audited: members and others together, each once, and the last answer filled up."""
+
+    def model(X):
+        return np.column_stack([X[:, 0], np.zeros(len(X))])
+
+    rng = np.random.default_rng(0)
+    inside, outside = ((rng.normal(size=(n, 1)), np.zeros(n, int)) for n in (30, others))
+    TABLES.clear()
+    audit = membership_audit(
+        model, inside, outside, privacy=Recorder(1.0, noise_multiplier=1.0), rows=25, random_state=0
+    )
+    assert {table.shape for table in TABLES} == {(25, 2)}
+    n = 30 + others
+    said = np.concatenate(TABLES)[:n, 0]
+    x = np.concatenate([inside[0], outside[0]])[:, 0]
+    np.testing.assert_allclose(np.sort(said), np.sort(1 / (1 + np.exp(-x))))
+    assert audit == membership_audit(model, inside, outside)
+    with pytest.raises(ValueError, match="privacy needs rows"):
+        membership_audit(model, inside, outside, privacy=Recorder(1.0))
+    with pytest.raises(ValueError, match="rows"):
+        membership_audit(model, inside, outside, rows=0)
+
+
+def test_a_few_rows_in_order_are_no_leak():
+    """A guess puts two rows in order half of the time: the error of the attack is 0 there, that of a guess is not."""
+
+    def model(X):
+        return np.column_stack([X[:, 0], -X[:, 0]])
+
+    for n in (1, 3):
+        X, y = np.arange(n, dtype=float)[:, None], np.zeros(n, int)
+        audit = membership_audit(model, (X + n, y), (X, y))
+        assert audit.auc == 1.0
+        assert not audit.leaks
+    X, y = np.arange(30.0)[:, None], np.zeros(30, int)
+    assert membership_audit(model, (X + 30, y), (X, y)).leaks
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"noise_multiplier": 1e-200}, {"noise_multiplier": 1e200}, {"epsilon": 1e300}, {"clip": 1e300}, {"delta": "x"},
+     {"delta": 1.0}, {"epsilon": 0.0}],
+)  # fmt: skip
+def test_a_mechanism_names_what_is_out_of_bounds(bad):
+    (name,) = bad
+    with pytest.raises((TypeError, ValueError), match=name):
+        GaussianMechanism(**{"epsilon": 1.0, **bad})
+
+
+@pytest.mark.parametrize("noise", [1e-12, 1e12])
+def test_the_account_holds_at_the_bounds(noise):
+    spent = GaussianMechanism(1.0, noise_multiplier=noise).spent(3)
+    simple = spent.rho + 2 * math.sqrt(spent.rho * math.log(1 / spent.delta))
+    assert 0 <= spent.epsilon <= simple
+    for epsilon in (1e-4, 1e9):
+        assert GaussianMechanism(epsilon).calibrated(10).spent(10).epsilon == pytest.approx(epsilon, rel=1e-3)
+    with pytest.raises(ValueError, match="rounds"):
+        GaussianMechanism(1.0).calibrated(0)
