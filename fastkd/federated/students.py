@@ -10,7 +10,7 @@ import numpy as np
 
 from fastkd._check import as_array
 from fastkd.federated.client import Client
-from fastkd.federated.local import has_weights
+from fastkd.federated.local import has_weights, scaled
 from fastkd.federated.messages import Assignment, Failure, Predictions
 from fastkd.federated.predictions import encode, sharpen
 from fastkd.models.adapters import MIN_PROBABILITY, as_model
@@ -54,6 +54,8 @@ class Student:
         """Predictions after training, or a failure if anything goes wrong: one client must not end the federation."""
         try:
             self.train(task, public, rng)
+            if not self.trained:
+                return Failure(self.name, task.round, "nothing learned yet")
             values = self.say(task, public[0])
             return Predictions(self.name, task.round, task.answer_rows, values, 0 if self.X is None else len(self.X))
         except Exception as error:
@@ -122,8 +124,9 @@ class Student:
         self.trained = True
 
     def _passes(self, X: Any, y: Any, epochs: int, **teacher: Any) -> None:
+        rows = scaled(self.model, X)
         for _ in range(epochs):
-            self.model.partial_fit(X, y, **teacher)
+            self.model.partial_fit(rows, y, **teacher)
 
     def _revisit(self, epochs: int) -> None:
         if self.own_y is not None and len(self.own_y):
@@ -153,7 +156,8 @@ class Student:
         """
         X, y = self.own_X, self.own_y
         weights = None if y is None else np.ones(len(y))
-        if task.targets is not None and public[0] is not None:
+        learns = self.plan.kd_weight > 0.0 and self.plan.digest_epochs > 0
+        if learns and task.targets is not None and public[0] is not None:
             rows = self._view(public[0])
             rows = rows if task.rows is None else rows[task.rows]
             soft = sharpen(np.asarray(task.targets, np.float64), task.space, task.temperature)
@@ -187,18 +191,23 @@ class Student:
         return self.kind == FIXED or hasattr(self.model, "classes_")
 
     def _foreign_logits(self, rows: Any) -> np.ndarray:
+        """Logits with 0 for the most probable class, so that the floor cuts off only what has no chance."""
         if not self.trained:
-            return np.zeros((len(rows), len(self.classes)))
+            raise ValueError("nothing learned yet")
         model = as_model(self.model)
         logits = model.predict_logits(rows)
+        top = logits.max(axis=1, keepdims=True)
+        floor = np.log(MIN_PROBABILITY)
+        with np.errstate(over="ignore", invalid="ignore"):  # a row of -inf prefers nothing
+            logits = np.where(np.isneginf(top), 0.0, np.maximum(logits - top, floor))
         own = getattr(model, "classes_", None)
         if own is None or np.array_equal(own, self.classes):
             if logits.shape[1] != len(self.classes):
                 raise ValueError(f"the model gives {logits.shape[1]} classes; the federation has {len(self.classes)}")
-            return np.maximum(logits, np.log(MIN_PROBABILITY))
+            return logits
         if not np.isin(own, self.classes).all():
             raise ValueError(f"the model knows classes {own.tolist()}; the federation has {self.classes.tolist()}")
-        full = np.full((len(rows), len(self.classes)), np.log(MIN_PROBABILITY))
+        full = np.full((len(rows), len(self.classes)), floor)
         full[:, np.searchsorted(self.classes, own)] = logits
         return full
 
