@@ -74,7 +74,7 @@ def _compute(
 
 
 def scaled(model: Any, X: np.ndarray) -> np.ndarray:
-    """Rows to train on, seen through the model's scaler as it predicts; `partial_fit` and `gradient` do not apply it."""
+    """Rows to train on, through the model's scaler as for predictions: `partial_fit` and `gradient` do not apply it."""
     scaler = model.scaler if isinstance(model, Estimator) else None
     return X if scaler is None else scaler.transform(X)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._check import as_array
-from fastkd.federated.client import Client
+from fastkd.federated.client import Client, labeled
 from fastkd.federated.local import has_weights, scaled
 from fastkd.federated.messages import Assignment, Failure, Predictions
 from fastkd.federated.predictions import encode, sharpen
@@ -78,7 +78,9 @@ class Student:
         if task.restart:
             self._digest(task, public, self.plan.initial_epochs)
         if self.fresh and public[1] is not None:
-            self._passes(self._view(public[0]), public[1], self.plan.initial_epochs)
+            known = labeled(public[1], self.classes)
+            if known.any():
+                self._passes(self._view(public[0])[known], public[1][known], self.plan.initial_epochs)
         self._revisit(self.plan.initial_epochs if self.fresh else self.plan.revisit_epochs)
         self.fresh = False
         self._digest(task, public, self.plan.digest_epochs)
@@ -105,9 +107,13 @@ class Student:
         return self.model.predict_logits(rows)
 
     def score(self, X: Any, y: Any) -> float:
-        """Accuracy."""
-        best = self.logits(self._view(X)).argmax(axis=1)
-        return float((self.classes[best] == np.asarray(y)).mean())
+        """Accuracy on the rows that have a label."""
+        y = np.asarray(y)
+        known = labeled(y, self.classes)
+        if not known.any():
+            raise ValueError("no row of the eval_set has a label")
+        best = self.logits(self._view(X)[known]).argmax(axis=1)
+        return float((self.classes[best] == y[known]).mean())
 
     # -- training -----------------------------------------------------------------------------------------------------
 

@@ -253,7 +253,7 @@ def test_the_schedule_sets_the_temperature_and_restarts(blobs):
 
     steps = [Step(4.0), Step(2.0), Step(1.0, True), Step(1.0)]
     result = FedMD(clients, public, schedule=lambda t: steps[min(t, 3)], **QUICK).run()
-    assert result.series("temperature") == [2.0, 1.0, 1.0]
+    assert result.series("temperature") == [4.0, 2.0, 1.0]
     assert result.series("restart") == [False, False, True]
     flat = FedMD(clients, public, schedule=lambda t: 50.0, **QUICK).run().consensus
     assert flat.max() < 0.4 < result.consensus.max()

@@ -20,7 +20,8 @@ def plain():
 
 
 def networks(X, y, n=3):
-    return [Client(f"c{i}", MLPClassifier((4 + i,), random_state=i), X[i * 12 :][:12], y[i * 12 :][:12]) for i in range(n)]
+    models = [MLPClassifier((4 + i,), random_state=i) for i in range(n)]
+    return [Client(f"c{i}", model, X[i * 12 :][:12], y[i * 12 :][:12]) for i, model in enumerate(models)]
 
 
 # -- scalers ----------------------------------------------------------------------------------------------------------
