@@ -19,7 +19,7 @@ from fastkd.federated.attacks import bind
 from fastkd.federated.checkpoint import CheckpointError, fingerprint
 from fastkd.federated.client import Client, checked_clients
 from fastkd.federated.exp_guard import ExpGuard
-from fastkd.federated.fedmd_checkpoint import read_standing, require_storable, write_standing
+from fastkd.federated.fedmd_checkpoint import packed, read_standing, require_storable, write_packed
 from fastkd.federated.fedmd_checks import (
     all_classes,
     checked_temperature,
@@ -30,7 +30,7 @@ from fastkd.federated.fedmd_checks import (
 from fastkd.federated.fedmd_round import Public, Rounds, Standing, TrainingPlan
 from fastkd.federated.predictions import SPACES
 from fastkd.federated.privacy import checked_mechanism
-from fastkd.federated.result import DistillationRecord, FederationError, FederationResult
+from fastkd.federated.result import DistillationRecord, FederationError, FederationResult, warn_of_failures
 from fastkd.federated.robust import _checked_attacks, _describe
 from fastkd.federated.rounds import POISON, generator
 from fastkd.federated.rules import Aggregation
@@ -57,7 +57,8 @@ class FedMD:
         anything else that `as_model` takes, which predicts and does not learn. Private rows with y = -1 have no label.
     public_X : (n_public, ...) or None
         Rows that everybody has; no labels needed. None for FedDistill (Jeong et al. 2018): clients then send their mean
-        prediction for each class, and distill on their own rows what the others say of the row's class.
+        prediction for each class, and distill on their own rows what all say of the row's class (there a client leaves
+        its own table out; here it is among those aggregated, as with public rows).
     public_y : (n_public,), optional
         Labels of the public rows, -1 for those without: fresh students and the server model train on them, and they
         take part in the digest.
@@ -66,7 +67,7 @@ class FedMD:
         on `public_y`, teaches from the first round on.
     rounds : int
     temperature : float
-        Of the soft labels, > 0.
+        Of the soft labels, in [1e-6, 1e6].
     kd_weight : float
         In [0, 1]: weight of the soft labels against hard ones, wherever a row has both; for estimators that are fitted
         anew, of the public rows against their own. 0: nobody learns from the others.
@@ -215,6 +216,9 @@ class FedMD:
             raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
         guarded = isinstance(aggregator, ExpGuard)
         self._aggregation = aggregator if guarded else Aggregation(aggregator, f, pre, workers)
+        self._n_asked = max(1, round(self.client_fraction * len(self.clients)))
+        if isinstance(self._aggregation, Aggregation):
+            self._aggregation.require_fits(self._n_asked)
 
     def run(self) -> FederationResult:
         """Play all rounds, or those that the checkpoint has not seen; see the class."""
@@ -227,40 +231,51 @@ class FedMD:
             require_storable(everyone)
             settings = self._settings()
         if resumed:
-            state = read_standing(self.checkpoint, everyone, settings, self.public_X)
+            state = read_standing(self.checkpoint, everyone, settings, rounds.public, self.dtype)
             if state.entropy != entropy:
                 if isinstance(self.random_state, numbers.Integral):
                     raise CheckpointError(f"{self.checkpoint} belongs to a federation with another random_state")
                 rounds = self._rounds(state.entropy)  # data that attackers poisoned are poisoned as before
                 everyone = [*rounds.students, *([] if rounds.server is None else [rounds.server])]
-                state = read_standing(self.checkpoint, everyone, settings, self.public_X)
+                state = read_standing(self.checkpoint, everyone, settings, rounds.public, self.dtype)
         else:
             try:
                 state = rounds.opening(rounds.blank(entropy))
             except Exception as error:
                 raise self._failed(rounds, rounds.blank(entropy), error) from error
         n_threads = min(len(self.clients), os.cpu_count() or 1 if self.workers == -1 else self.workers)
-        with ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool:
-            while state.round < self.rounds:
-                if self.progress is not None:
-                    self.progress("Federated distillation", state.round, self.rounds)
-                try:
-                    asked = rounds.ask(state, pool)
-                except Exception as error:
-                    raise self._failed(rounds, state, error) from error
-                try:
-                    state = rounds.conclude(asked)
-                except Exception as error:
-                    raise self._failed(rounds, asked.state, error) from error
-                if self.checkpoint is not None and (
-                    state.round == self.rounds or state.round % self.checkpoint_every == 0
-                ):
-                    write_standing(self.checkpoint, state, everyone, settings)
-                if self._tell(rounds, state):
-                    break
+        unwritten = None
+        try:
+            with ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool:
+                while state.round < self.rounds:
+                    if self.progress is not None:
+                        self.progress("Federated distillation", state.round, self.rounds)
+                    state = self._play(rounds, state, pool)
+                    if self.checkpoint is not None:
+                        unwritten = packed(state, everyone, settings)
+                        if state.round == self.rounds or state.round % self.checkpoint_every == 0:
+                            write_packed(self.checkpoint, unwritten)
+                            unwritten = None
+                    if self._tell(rounds, state):
+                        break
+        finally:  # whatever ends the run, the rounds that worked are kept
+            if unwritten is not None:
+                write_packed(self.checkpoint, unwritten)
+        warn_of_failures(state.history)
         return self._result(rounds, state)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _play(self, rounds: Rounds, state: Standing, pool: ThreadPoolExecutor | None) -> Standing:
+        """The state after one more round; an error keeps the one before, and what the answers cost."""
+        try:
+            asked = rounds.ask(state, pool)
+        except Exception as error:
+            raise self._failed(rounds, state, error) from error
+        try:
+            return rounds.conclude(asked)
+        except Exception as error:
+            raise self._failed(rounds, asked.state, error) from error
 
     def _failed(self, rounds: Rounds, state: Standing, error: Exception) -> FederationError:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
@@ -305,7 +320,7 @@ class FedMD:
             step=functools.cache(self._step),
             aggregation=self._aggregation,
             privacy=None if self.privacy is None else self.privacy.calibrated(self.rounds),
-            n_asked=max(1, round(self.client_fraction * len(students))),
+            n_asked=self._n_asked,
             quorum=self.quorum,
             availability=self.availability,
             eval_sets=self._eval_sets,
@@ -326,7 +341,9 @@ class FedMD:
             "eval_set": [[name, fingerprint(*(np.asarray(a) for a in pair))] for name, pair in self._eval_sets.items()],
             "privacy": repr(None if self.privacy is None else self.privacy.calibrated(self.rounds)),
             "epochs": list(self.epochs),
-            "temperature": [self.temperature, self.schedule is not None],
+            "temperature": self.temperature,
+            "schedule": None if self.schedule is None else _describe(self.schedule),
+            "availability": _describe(self.availability) if callable(self.availability) else self.availability,
             "kd_weight": self.kd_weight,
             "space": [self.space, self.clip_logits],
             "asked": [self.client_fraction, self.quorum],
@@ -349,7 +366,7 @@ class FedMD:
 
     def _result(self, rounds: Rounds, state: Standing) -> FederationResult:
         trained = tuple(
-            replace(client, model=student.copied(student.model))
+            replace(client, model=student.released())
             for client, student in zip(self.clients, rounds.students, strict=True)
         )
         consensus = state.consensus
@@ -360,7 +377,7 @@ class FedMD:
         privacy = {}
         if rounds.privacy is not None:
             privacy = {s.name: rounds.privacy.spent(state.answers.get(s.name, 0)) for s in rounds.students}
-        server = None if rounds.server is None else rounds.server.copied(rounds.server.model)
+        server = None if rounds.server is None else rounds.server.released()
         return FederationResult(state.history, consensus, trained, server, state.bytes_up, state.bytes_down, privacy)
 
 

@@ -14,7 +14,7 @@ from fastkd.federated.attacks import bind
 from fastkd.federated.client import labeled
 from fastkd.federated.exp_guard import ExpGuard
 from fastkd.federated.messages import Assignment, Failure, Predictions
-from fastkd.federated.predictions import checked_predictions, fill_unknown, quieten, settle
+from fastkd.federated.predictions import checked_predictions, fill_unknown, in_range, quieten, settle
 from fastkd.federated.privacy import GaussianMechanism
 from fastkd.federated.result import DistillationRecord
 from fastkd.federated.rounds import ATTACK, LOCAL, MIXING, SAMPLING, generator
@@ -175,7 +175,7 @@ class Rounds:
             scores=outcome.scores,
             bytes_up=state.bytes_up + sum(_nbytes(v) for v in forged.values()),
         )
-        targets = self._teach_server(after, said.astype(self.plan.dtype))
+        targets = self._teach_server(after, in_range(said, self.plan.dtype))
         accuracies = self._accuracies()
         honest = [accuracies[name] for name in accuracies if name not in self.attacks]
         best = said.argmax(axis=1)
@@ -228,7 +228,7 @@ class Rounds:
                 rows, targets = None, self._server_says(replace(state, rows=None))
             else:
                 rows = np.flatnonzero(~np.isnan(state.consensus[:, 0])).astype(np.int32)
-                targets = state.consensus[rows].astype(self.plan.dtype)
+                targets = in_range(state.consensus[rows], self.plan.dtype)
         # probabilities are learned from at the temperature at which they were said
         learned_at = temperature if self.space == "logit" else state.temperature
         answer_rows = self.public.draw(state.entropy, t + 1)
@@ -286,7 +286,7 @@ class Rounds:
         seen = [v for k, v in tables.items() if not isinstance(v, str) and self.students[k].name not in self.attacks]
         if not attackers or not seen:
             return {}
-        view = fill_unknown(np.stack(seen), self.space).astype(self.plan.dtype)
+        view = in_range(fill_unknown(np.stack(seen), self.space), self.plan.dtype)
         view.flags.writeable = False
         n_hostile = sum(self.students[k].name in self.attacks for k in chosen)
         sent = {}

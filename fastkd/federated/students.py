@@ -12,7 +12,7 @@ from fastkd._check import as_array
 from fastkd.federated.client import Client, labeled
 from fastkd.federated.local import has_weights, scaled
 from fastkd.federated.messages import Assignment, Failure, Predictions
-from fastkd.federated.predictions import encode, sharpen
+from fastkd.federated.predictions import encode, in_range, sharpen
 from fastkd.models.adapters import MIN_PROBABILITY, as_model
 from fastkd.models.classifier import MLPClassifier
 
@@ -41,12 +41,32 @@ class Student:
                 raise ValueError(f"labels {strange[:5]} are not among the classes {classes.tolist()}")
             self.own_X, self.own_y = self.own_X[labeled], self.own_y[labeled]
         self.seed = seed
+        self._given = self._seeded()
         self.trained = has_weights(self.model) if self.kind == NETWORK else self._is_fitted()
         self.fresh = not self.trained
 
     def copied(self, model: Any) -> Any:
         """A copy of a model that learns; others are shared, for a session or a connection has no copy."""
         return model if self.kind == FIXED else copy.deepcopy(model)
+
+    def released(self) -> Any:
+        """A copy of the model with the hyper-parameters it came with."""
+        model = self.copied(self.model)
+        if self._given:
+            model.set_params(**self._given)
+        return model
+
+    def _seeded(self) -> dict[str, Any]:
+        """What a run changes of the hyper-parameters, as it was; estimators without a seed have got one."""
+        if self.kind == FIXED or not hasattr(self.model, "get_params"):
+            return {}
+        params = self.model.get_params()
+        if self.kind == NETWORK:
+            return {name: params[name] for name in ("temperature", "kd_weight") if name in params}
+        seeds = {n: None for n, v in params.items() if v is None and n.split("__")[-1] == "random_state"}
+        if seeds:
+            self.model.set_params(**dict.fromkeys(seeds, self.seed % 2**31))
+        return seeds
 
     # -- the protocol -------------------------------------------------------------------------------------------------
 
@@ -91,13 +111,13 @@ class Student:
         if public_X is not None:
             rows = self._view(public_X)
             rows = rows if task.answer_rows is None else rows[task.answer_rows]
-            return encode(self.logits(rows), task.space, task.answer_temperature).astype(dtype)
+            return in_range(encode(self.logits(rows), task.space, task.answer_temperature), dtype)
         means = np.full((len(self.classes),) * 2, np.nan, dtype)
         said = encode(self.logits(self.own_X), task.space, task.answer_temperature)
         for c, label in enumerate(self.classes):
             mine = self.own_y == label
             if mine.any():
-                means[c] = said[mine].mean(axis=0)
+                means[c] = in_range(said[mine].mean(axis=0), dtype)
         return means
 
     def logits(self, rows: Any) -> np.ndarray:

@@ -316,7 +316,8 @@ def test_a_client_that_breaks_down_is_a_dropout(blobs):
     def broken(X):
         raise RuntimeError("out of memory")
 
-    result = FedMD([*clients, Client("bad", broken, clients[0].X, None)], public, **QUICK).run()
+    with pytest.warns(UserWarning, match="failed in every round .bad: RuntimeError: out of memory"):
+        result = FedMD([*clients, Client("bad", broken, clients[0].X, None)], public, **QUICK).run()
     assert result.history[0].failed == {"bad": "RuntimeError: out of memory"}
     assert not result.history[0].rejected
 
@@ -365,7 +366,7 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(blobs, tmp_path, vari
         FedMD(clients, public, checkpoint=path, checkpoint_every=2, callbacks=[cut_after(2)], **options).run()
     asked = []
     again = FedMD(clients, public, checkpoint=path, callbacks=[lambda r, _: asked.append(r.round)], **options).run()
-    assert asked == [2, 3]
+    assert asked == [3]
     assert_same(again, whole)
     assert_same(FedMD(clients, public, checkpoint=path, **options).run(), whole)
     if "privacy" not in options:  # whose noise depends on the number of rounds

@@ -195,7 +195,7 @@ def test_columns_in_another_order_are_refused():
 
     clients = [Client(c.name, c.model, frame(c.X), c.y) for c in networks()]
     FedMD(clients, frame(PUBLIC), eval_set=(frame(TEST[0]), TEST[1]))
-    with pytest.raises(ValueError, match="the columns of public_X are .*'d', 'c', 'b', 'a'.* those of client 'c0'"):
+    with pytest.raises(ValueError, match=r"the columns of public_X are .*'d', 'c', 'b', 'a'.* those of client 'c0'"):
         FedMD(clients, frame(PUBLIC, "dcba"))
     with pytest.raises(ValueError, match="the columns of eval_set"):
         FedMD(clients, frame(PUBLIC), eval_set=(frame(TEST[0], "abce"), TEST[1]))
@@ -211,7 +211,7 @@ def test_columns_in_another_order_are_refused():
 def test_a_rounding_error_costs_no_trust_where_most_say_the_same(scale):
     tables = scale * np.tile([[0.3, 0.7]], (5, 1))
     tables[4] *= 1 + 1e-12
-    mean, weights, scores = ExpGuard()(tables, list("abcde"), {})
+    _, weights, scores = ExpGuard()(tables, list("abcde"), {})
     np.testing.assert_allclose(weights, 0.2)
     assert set(scores.values()) == {0.0}
     tables[4] *= 1.01

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
 
 from fastkd.features import Standardizer
 from fastkd.federated import Client, FedMD, RobustFL
@@ -118,7 +120,8 @@ def test_an_estimator_that_has_learned_nothing_does_not_vote(plain):
     result = FedMD([*networks(X, y), blank], X[100:150], **QUICK).run()
     assert result.history[0].failed == {"blank": "nothing learned yet"}
     alone = FedMD(networks(X, y), X[100:150], **{**QUICK, "rounds": 1}).run()
-    first = FedMD([*networks(X, y), blank], X[100:150], **{**QUICK, "rounds": 1}).run()
+    with pytest.warns(UserWarning, match=r"failed in every round \(blank: nothing learned yet\)"):
+        first = FedMD([*networks(X, y), blank], X[100:150], **{**QUICK, "rounds": 1}).run()
     np.testing.assert_array_equal(first.consensus, alone.consensus)
     assert not result.history[1].failed  # by then it has heard the others
 
@@ -129,3 +132,37 @@ def test_learning_alone_takes_no_public_rows(plain, alone):
     own = Client("k", KNeighborsClassifier(3), X[:12], y[:12])
     result = FedMD([own, *networks(X, y)], X[100:150], **{**QUICK, **alone}).run()
     assert result.clients[0].model.n_samples_fit_ == 12
+
+
+def test_estimators_without_a_seed_have_that_of_the_run(plain):
+    X, y = plain
+    forests = [
+        Client("forest", RandomForestClassifier(5), X[:30], y[:30]),
+        Client("piped", Pipeline([("forest", RandomForestClassifier(5))]), X[30:60], y[30:60]),
+    ]
+
+    def run(seed):
+        return FedMD([*networks(X, y), *forests], X[100:150], **{**QUICK, "random_state": seed}).run()
+
+    first, again, other = run(0), run(0), run(1)
+    np.testing.assert_array_equal(again.consensus, first.consensus)
+    for k in (3, 4):
+        said = [r.clients[k].model.predict_proba(X) for r in (first, again, other)]
+        np.testing.assert_array_equal(said[0], said[1])
+        assert not np.array_equal(said[0], said[2])
+    assert first.clients[3].model.random_state is None
+
+
+def test_hyper_parameters_come_back_as_they_were(plain):
+    X, y = plain
+    own = Client("own", MLPClassifier((4,), temperature=7.0, kd_weight=0.2), X[:12], y[:12])
+    model = FedMD([own, *networks(X, y)], X[100:150], **QUICK).run().clients[0].model
+    assert (model.temperature, model.kd_weight, model.random_state) == (7.0, 0.2, None)
+
+
+def test_what_is_too_large_for_the_wire_becomes_the_largest_number(plain):
+    """An unclipped mean with one huge client: the others learn from it instead of meeting infinity."""
+    X, y = plain
+    loud = {"c0": lambda honest, rng: np.where(np.arange(2) == 0, 1e300, -1e300) + 0.0 * honest[0]}
+    result = FedMD(networks(X, y), X[100:150], space="logit", clip_logits=None, attacks=loud, **QUICK).run()
+    assert not result.history[1].failed
