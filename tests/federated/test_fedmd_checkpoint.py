@@ -67,6 +67,7 @@ def test_robust_training_leaves_a_file_as_well(tmp_path):
         return RobustFL(MLPClassifier((3,), random_state=0), clients, rounds=3, random_state=0, **options)
 
     make(checkpoint=path, checkpoint_every=10, callbacks=[lambda record, _: record.round == 1]).run()
+    assert path.exists()
     again = make(checkpoint=path).run()
     np.testing.assert_array_equal(again.server_model.parameters, make().run().server_model.parameters)
     assert len(again.history) == 3
