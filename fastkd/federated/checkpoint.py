@@ -132,7 +132,7 @@ def describing(path: Any) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         raise CheckpointError(f"{path} does not describe a federation: {type(error).__name__}: {error}") from error
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 __all__ = ["Client"]
 
 
@@ -66,3 +68,10 @@ def checked_clients(clients: Iterable[Any]) -> tuple[Client, ...]:
             raise ValueError(f"two clients are named {client.name!r}; names must differ")
         seen.add(client.name)
     return found
+
+
+def labeled(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Mask of the rows that have a label: y is not -1, or -1 is a class."""
+    if y.dtype.kind not in "ifO" or (classes.dtype.kind in "if" and -1 in classes):
+        return np.ones(len(y), bool)
+    return np.asarray(y != -1, bool)

@@ -11,6 +11,8 @@ from fastkd._check import as_positive
 
 __all__ = ["ExpGuard"]
 
+NEGLIGIBLE = 1e-6  # of the median's own size: where more than half say the same, rounding must not cost a say
+
 
 @dataclass(frozen=True)
 class ExpGuard:
@@ -21,9 +23,10 @@ class ExpGuard:
     .. math:: s_i = \min(\max(d_i / \mathrm{median}(d) - tolerance, 0), 10), \qquad d_i = \|p_i - median(p)\|_1
 
     and its weight :math:`w_i \propto \exp(-rate \sum_{rounds} s_i)`, after the history-weighted defense of Roux et al.
-    (2025). What lies farther from the median than the tolerance is first pulled in to it, for against a huge value no
-    weight is small enough. Honest clients with unequal data stay within and keep equal weights, so unlike the median
-    the rule costs nothing where nobody attacks; an attacker fades within a few rounds and stays faded.
+    (2025). The median of d counts as at least a millionth of the size of the median prediction. What lies farther from
+    the median than the tolerance is first pulled in to it, for against a huge value no weight is small enough. Honest
+    clients with unequal data stay within and keep equal weights, so unlike the median the rule costs nothing where
+    nobody attacks; an attacker fades within a few rounds and stays faded.
 
     Parameters
     ----------
@@ -59,10 +62,10 @@ class ExpGuard:
         center = np.median(flat / unit, axis=0)
         away = flat / unit - center
         distances = np.abs(away).sum(axis=1)
-        usual = float(np.median(distances))
+        usual = max(float(np.median(distances)), NEGLIGIBLE * float(np.abs(center).sum()))
         if usual > 0.0:
             excess = np.clip(distances / usual - self.tolerance, 0.0, 10.0)
-        else:  # more than half say the same: whoever differs stands out
+        else:  # more than half say nothing at all: whoever says something stands out
             excess = np.where(distances > 0.0, 10.0, 0.0)
         after = {**scores, **{name: scores.get(name, 0.0) + float(e) for name, e in zip(names, excess, strict=True)}}
         gathered = np.array([after[name] for name in names])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 import os
 import re
@@ -18,11 +19,18 @@ from fastkd.federated.attacks import bind
 from fastkd.federated.checkpoint import CheckpointError, fingerprint
 from fastkd.federated.client import Client, checked_clients
 from fastkd.federated.exp_guard import ExpGuard
-from fastkd.federated.fedmd_checkpoint import read_standing, require_storable, write_standing
+from fastkd.federated.fedmd_checkpoint import packed, read_standing, require_storable, write_packed
+from fastkd.federated.fedmd_checks import (
+    all_classes,
+    checked_temperature,
+    each_eval_set,
+    require_public,
+    require_same_names,
+)
 from fastkd.federated.fedmd_round import Public, Rounds, Standing, TrainingPlan
 from fastkd.federated.predictions import SPACES
 from fastkd.federated.privacy import checked_mechanism
-from fastkd.federated.result import DistillationRecord, FederationError, FederationResult
+from fastkd.federated.result import DistillationRecord, FederationError, FederationResult, warn_of_failures
 from fastkd.federated.robust import _checked_attacks, _describe
 from fastkd.federated.rounds import POISON, generator
 from fastkd.federated.rules import Aggregation
@@ -49,15 +57,17 @@ class FedMD:
         anything else that `as_model` takes, which predicts and does not learn. Private rows with y = -1 have no label.
     public_X : (n_public, ...) or None
         Rows that everybody has; no labels needed. None for FedDistill (Jeong et al. 2018): clients then send their mean
-        prediction for each class, and distill on their own rows what the others say of the row's class.
+        prediction for each class, and distill on their own rows what all say of the row's class (there a client leaves
+        its own table out; here it is among those aggregated, as with public rows).
     public_y : (n_public,), optional
-        Labels of the public rows: fresh students and the server model train on them, and they take part in the digest.
+        Labels of the public rows, -1 for those without: fresh students and the server model train on them, and they
+        take part in the digest.
     server_model : model, optional
         A teacher that learns from every consensus and sends its own soft labels. One that is fitted, or that can train
         on `public_y`, teaches from the first round on.
     rounds : int
     temperature : float
-        Of the soft labels, > 0.
+        Of the soft labels, in [1e-6, 1e6].
     kd_weight : float
         In [0, 1]: weight of the soft labels against hard ones, wherever a row has both; for estimators that are fitted
         anew, of the public rows against their own. 0: nobody learns from the others.
@@ -66,8 +76,10 @@ class FedMD:
     space : {"probability", "logit"}
         What is sent. A probability cannot exceed 1; a logit can outshout all others, hence `clip_logits`.
     schedule : callable, optional
-        round -> temperature, as `TemperatureSchedule`, or -> an object with `temperature` and `restart`; a restart
-        makes the students forget everything and learn anew, from the accumulated soft labels first.
+        round -> temperature, as `TemperatureSchedule`, or -> an object with `temperature` and `restart`; it is called
+        once a round. The temperature is that of the answers of the round, which the next one learns from at the same
+        temperature (logits at its own). A restart makes the students forget everything and learn anew, from all soft
+        labels agreed on so far first.
     privacy : GaussianMechanism, optional
         Noise on what honest clients send, within a budget for each client.
     attacks : mapping of str to attack
@@ -94,7 +106,7 @@ class FedMD:
         Probability that an asked client is there; or (round, name) -> "answers", "late" (it trains, but its answer
         comes too late to count) or "absent".
     eval_set : (X, y) or mapping of str to (X, y), optional
-        For accuracies in the history; a mapping gives each client its own.
+        For accuracies in the history, over the rows with y other than -1; a mapping gives each client its own.
     checkpoint, checkpoint_every, workers, progress, verbose : as in `RobustFL`
     dtype : {"float32", "float64"}
         Of what is sent.
@@ -104,13 +116,15 @@ class FedMD:
     TypeError, ValueError
         From the constructor: arguments out of range, models that cannot take part.
     FederationError
-        A ValueError from `run`: fewer usable answers than `quorum`, or more unusable ones than f.
+        A ValueError from `run`: fewer usable answers than `quorum`, more unusable ones than f, or whatever the server
+        model, the aggregator, an attack or the schedule raised (its ``__cause__``). Its `result` has the rounds before,
+        and what the answers of the failed one cost in bytes and privacy.
 
     Notes
     -----
-    A client that raises drops out of the round; one that sends something else than finite predictions of the right
-    shape is at fault, is named in `rejected` and counts against f. An answer to another round is not used. After an
-    error the result has the students as they were then.
+    A client that raises drops out of the round, and of the accuracies if it does so while it is scored; one that sends
+    something else than finite predictions of the right shape is at fault, is named in `rejected` and counts against f.
+    An answer to another round is not used. After an error the result has the students as they were then.
 
     Examples
     --------
@@ -170,7 +184,7 @@ class FedMD:
             integer(name, value, low=low)
         if workers != -1:
             integer("workers", workers, low=1, hint=", or -1 for all cores")
-        self.temperature = as_positive(temperature, "temperature")
+        self.temperature = checked_temperature(temperature, "temperature")
         self.kd_weight = real("kd_weight", kd_weight, low=0.0, high=1.0)
         self.client_fraction = real("client_fraction", client_fraction, low=0.0, high=1.0, low_open=True)
         own = clip_logits is None or clip_logits == "median"
@@ -184,7 +198,7 @@ class FedMD:
             raise ValueError(f"quorum={quorum} is more than the clients asked in a round")
         self.public_X = None if public_X is None else as_array(public_X, "public_X")
         self.public_y = None if public_y is None else np.asarray(public_y)
-        self._check_public(public_rows)
+        require_public(self.public_X, self.public_y, server_model, public_rows)
         checked_students(self.clients, self.public_X)
         self.rounds, self.aggregator, self.f, self.pre, self.space = rounds, aggregator, f, pre, space
         self.schedule, self.callbacks, self.random_state = schedule, tuple(callbacks), random_state
@@ -192,8 +206,9 @@ class FedMD:
         self.attacks = _checked_attacks(attacks, self.clients)
         self.public_rows, self.quorum, self.availability = public_rows, quorum, availability
         self.epochs = (revisit_epochs, digest_epochs, initial_epochs)
-        self.classes = self._all_classes(classes)
-        self.eval_set, self._eval_sets = eval_set, self._each_eval_set(eval_set)
+        self.classes = all_classes(classes, self.clients, self.public_y, server_model)
+        self.eval_set, self._eval_sets = eval_set, each_eval_set(eval_set, self.clients, self.public_X)
+        require_same_names(self.clients, public_X, self._eval_sets)
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
         self.workers, self.progress, self.verbose = workers, progress, verbose
         self.dtype = np.dtype(dtype)
@@ -201,6 +216,9 @@ class FedMD:
             raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
         guarded = isinstance(aggregator, ExpGuard)
         self._aggregation = aggregator if guarded else Aggregation(aggregator, f, pre, workers)
+        self._n_asked = max(1, round(self.client_fraction * len(self.clients)))
+        if isinstance(self._aggregation, Aggregation):
+            self._aggregation.require_fits(self._n_asked)
 
     def run(self) -> FederationResult:
         """Play all rounds, or those that the checkpoint has not seen; see the class."""
@@ -213,93 +231,64 @@ class FedMD:
             require_storable(everyone)
             settings = self._settings()
         if resumed:
-            state = read_standing(self.checkpoint, everyone, settings, self.public_X)
+            state = read_standing(self.checkpoint, everyone, settings, rounds.public, self.dtype)
             if state.entropy != entropy:
                 if isinstance(self.random_state, numbers.Integral):
                     raise CheckpointError(f"{self.checkpoint} belongs to a federation with another random_state")
                 rounds = self._rounds(state.entropy)  # data that attackers poisoned are poisoned as before
                 everyone = [*rounds.students, *([] if rounds.server is None else [rounds.server])]
-                state = read_standing(self.checkpoint, everyone, settings, self.public_X)
+                state = read_standing(self.checkpoint, everyone, settings, rounds.public, self.dtype)
         else:
-            state = rounds.opening(entropy)
+            try:
+                state = rounds.opening(rounds.blank(entropy))
+            except Exception as error:
+                raise self._failed(rounds, rounds.blank(entropy), error) from error
         n_threads = min(len(self.clients), os.cpu_count() or 1 if self.workers == -1 else self.workers)
-        with ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool:
-            while state.round < self.rounds:
-                if self.progress is not None:
-                    self.progress("Federated distillation", state.round, self.rounds)
-                try:
-                    state = rounds.play(state, pool)
-                except ValueError as error:
-                    failure = FederationError(f"round {state.round}: {error}")
-                    failure.result = self._result(rounds, state)
-                    raise failure from error
-                if self.checkpoint is not None and (
-                    state.round == self.rounds or state.round % self.checkpoint_every == 0
-                ):
-                    write_standing(self.checkpoint, state, everyone, settings)
-                if self._tell(rounds, state):
-                    break
+        unwritten = None
+        try:
+            with ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool:
+                while state.round < self.rounds:
+                    if self.progress is not None:
+                        self.progress("Federated distillation", state.round, self.rounds)
+                    state = self._play(rounds, state, pool)
+                    if self.checkpoint is not None:
+                        unwritten = packed(state, everyone, settings)
+                        if state.round == self.rounds or state.round % self.checkpoint_every == 0:
+                            write_packed(self.checkpoint, unwritten)
+                            unwritten = None
+                    if self._tell(rounds, state):
+                        break
+        finally:  # whatever ends the run, the rounds that worked are kept
+            if unwritten is not None:
+                write_packed(self.checkpoint, unwritten)
+        warn_of_failures(state.history)
         return self._result(rounds, state)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _check_public(self, public_rows: Any) -> None:
-        if self.public_X is None:
-            for name, value in (("public_y", self.public_y), ("server_model", self.server_model),
-                                ("public_rows", public_rows)):  # fmt: skip
-                if value is not None:
-                    raise ValueError(f"{name} needs a public set; public_X is None")
-            return
-        n = len(self.public_X)
-        if self.public_X.ndim < 2 or n == 0:
-            raise ValueError(f"public_X must be (rows, features) with at least one row; got {self.public_X.shape}")
-        if self.public_y is not None and self.public_y.shape != (n,):
-            raise ValueError(f"public_y must have shape ({n},); got {self.public_y.shape}")
-        if public_rows is not None:
-            integer("public_rows", public_rows, low=1)
-            if public_rows > n:
-                raise ValueError(f"public_rows={public_rows} is more than the {n} public rows")
+    def _play(self, rounds: Rounds, state: Standing, pool: ThreadPoolExecutor | None) -> Standing:
+        """The state after one more round; an error keeps the one before, and what the answers cost."""
+        try:
+            asked = rounds.ask(state, pool)
+        except Exception as error:
+            raise self._failed(rounds, state, error) from error
+        try:
+            return rounds.conclude(asked)
+        except Exception as error:
+            raise self._failed(rounds, asked.state, error) from error
 
-    def _all_classes(self, classes: Any) -> np.ndarray:
-        if classes is not None:
-            found = np.unique(np.asarray(classes))
-        else:
-            fitted = [c for m in (*(c.model for c in self.clients), self.server_model)
-                      if (c := getattr(m, "classes_", None)) is not None]  # fmt: skip
-            labels = [np.unique(np.asarray(c.y)) for c in self.clients if c.y is not None]
-            labels += [] if self.public_y is None else [np.unique(self.public_y)]
-            if not labels and not fitted:
-                raise ValueError("nobody has labels; give classes=")
-            values = np.unique(np.concatenate([*labels, *fitted]))
-            known = values[values != -1] if values.dtype.kind in "if" else values
-            found = known if len(known) > 1 and (values.dtype.kind not in "if" or values.min() >= -1) else values
-        if len(found) < 2:
-            raise ValueError(f"a federation needs at least two classes; got {found.tolist()}")
-        for client in self.clients:
-            own = getattr(client.model, "classes_", None)
-            network = hasattr(client.model, "initialize")
-            if network and own is not None and not np.array_equal(own, found):
-                raise ValueError(f"client {client.name!r}: its model knows {own.tolist()}, the others {found.tolist()}")
-        return found
-
-    def _each_eval_set(self, eval_set: Any) -> dict[str, tuple[Any, Any]]:
-        if eval_set is None:
-            return {}
-        if isinstance(eval_set, Mapping):
-            unknown = sorted(set(eval_set) - {client.name for client in self.clients})
-            if unknown:
-                raise ValueError(f"eval_set names clients that do not exist: {unknown}")
-            return dict(eval_set)
-        if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
-            raise ValueError("eval_set must be a pair (X, y), or a mapping of client names to such pairs")
-        return {name: tuple(eval_set) for name in ["", *(client.name for client in self.clients)]}  # "": the server
+    def _failed(self, rounds: Rounds, state: Standing, error: Exception) -> FederationError:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        failure = FederationError(f"round {state.round}: {kind}{error}")
+        failure.result = self._result(rounds, state)
+        return failure
 
     def _step(self, number: int) -> tuple[float, bool]:
         """Temperature and restart of a round."""
         if self.schedule is None:
             return self.temperature, False
         step = self.schedule(number)
-        temperature = as_positive(getattr(step, "temperature", step), f"the temperature of round {number}")
+        temperature = checked_temperature(getattr(step, "temperature", step), f"the temperature of round {number}")
         return temperature, bool(getattr(step, "restart", False))
 
     def _rounds(self, entropy: int) -> Rounds:
@@ -328,10 +317,10 @@ class FedMD:
             plan=plan,
             space=self.space,
             clip=self.clip_logits,
-            step=self._step,
+            step=functools.cache(self._step),
             aggregation=self._aggregation,
             privacy=None if self.privacy is None else self.privacy.calibrated(self.rounds),
-            n_asked=max(1, round(self.client_fraction * len(students))),
+            n_asked=self._n_asked,
             quorum=self.quorum,
             availability=self.availability,
             eval_sets=self._eval_sets,
@@ -352,7 +341,9 @@ class FedMD:
             "eval_set": [[name, fingerprint(*(np.asarray(a) for a in pair))] for name, pair in self._eval_sets.items()],
             "privacy": repr(None if self.privacy is None else self.privacy.calibrated(self.rounds)),
             "epochs": list(self.epochs),
-            "temperature": [self.temperature, self.schedule is not None],
+            "temperature": self.temperature,
+            "schedule": None if self.schedule is None else _describe(self.schedule),
+            "availability": _describe(self.availability) if callable(self.availability) else self.availability,
             "kd_weight": self.kd_weight,
             "space": [self.space, self.clip_logits],
             "asked": [self.client_fraction, self.quorum],
@@ -375,7 +366,7 @@ class FedMD:
 
     def _result(self, rounds: Rounds, state: Standing) -> FederationResult:
         trained = tuple(
-            replace(client, model=student.copied(student.model))
+            replace(client, model=student.released())
             for client, student in zip(self.clients, rounds.students, strict=True)
         )
         consensus = state.consensus
@@ -386,7 +377,7 @@ class FedMD:
         privacy = {}
         if rounds.privacy is not None:
             privacy = {s.name: rounds.privacy.spent(state.answers.get(s.name, 0)) for s in rounds.students}
-        server = None if rounds.server is None else rounds.server.copied(rounds.server.model)
+        server = None if rounds.server is None else rounds.server.released()
         return FederationResult(state.history, consensus, trained, server, state.bytes_up, state.bytes_down, privacy)
 
 

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from fastkd.federated.checkpoint import describing, read_file, write_file
-from fastkd.federated.fedmd_round import Standing
+from fastkd.federated.fedmd_checks import checked_temperature
+from fastkd.federated.fedmd_round import Public, Standing
 from fastkd.federated.result import DistillationRecord
 from fastkd.federated.students import FIXED, NETWORK, Student
 
-__all__ = ["read_standing", "require_storable", "write_standing"]
+__all__ = ["packed", "read_standing", "require_storable", "write_packed"]
 
 FORMAT = "fastkd-fedmd/1"
+Packed = tuple[dict[str, Any], dict[str, np.ndarray]]
 ARRAYS = ("consensus", "rows", "targets", "aggregate")
 
 
@@ -28,8 +30,8 @@ def require_storable(students: list[Student]) -> None:
             )
 
 
-def write_standing(path: Any, state: Standing, students: list[Student], settings: dict[str, Any]) -> None:
-    """Write the state of the federation and of its students (the server's among them)."""
+def packed(state: Standing, students: list[Student], settings: dict[str, Any]) -> Packed:
+    """The state of the federation and of its students (the server's among them), which may go on training then."""
     tensors = {name: a for name in ARRAYS if (a := getattr(state, name)) is not None}
     flags = []
     for k, student in enumerate(students):
@@ -44,25 +46,71 @@ def write_standing(path: Any, state: Standing, students: list[Student], settings
     }  # fmt: skip
     plain["entropy"] = str(state.entropy)
     history = [record.to_dict() for record in state.history]
-    write_file(path, FORMAT, {"settings": settings, "state": plain, "history": history, "students": flags}, tensors)
+    return {"settings": settings, "state": plain, "history": history, "students": flags}, tensors
 
 
-def read_standing(path: Any, students: list[Student], settings: dict[str, Any], public_X: Any) -> Standing:
+def write_packed(path: Any, state: Packed) -> None:
+    """Write what `packed` gave."""
+    write_file(path, FORMAT, *state)
+
+
+def read_standing(
+    path: Any, students: list[Student], settings: dict[str, Any], public: Public, dtype: np.dtype
+) -> Standing:
     """The state in a file of the same federation; the students get their weights back."""
     header, tensors = read_file(path, FORMAT, settings)
     with describing(path):
+        arrays = _checked_arrays(tensors, public, dtype)
         for k, (student, (trained, fresh, n_iter, step)) in enumerate(zip(students, header["students"], strict=True)):
             if student.kind != NETWORK or not trained:
                 continue
             if not student.trained:
-                student.initialize(public_X)
+                student.initialize(public.X)
             run = student.model._run
             student.model.parameters = tensors[f"student{k}.parameters"]
-            run.optimizer.m[...] = tensors[f"student{k}.m"]
-            run.optimizer.v[...] = tensors[f"student{k}.v"]
-            run.optimizer.step = step
-            run.n_iter = student.model.n_iter_ = n_iter
-            student.fresh = fresh
+            for name, array in (("m", run.optimizer.m), ("v", run.optimizer.v)):
+                array[...] = _array(tensors, f"student{k}.{name}", array.shape, array.dtype)
+            run.optimizer.step = _count("step", step)
+            run.n_iter = student.model.n_iter_ = _count("n_iter", n_iter)
+            student.fresh = bool(fresh)
         plain = {**header["state"], "entropy": int(header["state"]["entropy"])}
+        for name in ("bytes_up", "bytes_down"):
+            _count(name, plain[name])
+        for client, number in plain["answers"].items():
+            _count(f"answers of {client}", number)
+        checked_temperature(plain["temperature"], "temperature")
         history = [DistillationRecord.from_dict(record) for record in header["history"]]
-        return Standing(**plain, history=history, **{name: tensors.get(name) for name in ARRAYS})  # type: ignore[arg-type]
+        return Standing(**plain, history=history, **arrays)
+
+
+def _checked_arrays(tensors: dict[str, np.ndarray], public: Public, dtype: np.dtype) -> dict[str, Any]:
+    """Those of `Standing`, as such a federation writes them."""
+    size, n_classes = public.size, len(public.classes)
+    consensus = _array(tensors, "consensus", (size, n_classes), np.dtype(np.float64), finite=False)
+    rows = targets = aggregate = None
+    if (n := public.n_rows) is not None:
+        rows = _array(tensors, "rows", (n,), np.dtype(np.int32))
+        if rows[0] < 0 or rows[-1] >= size or (np.diff(rows) <= 0).any():
+            raise ValueError(f"rows must ascend within 0 .. {size - 1}")
+    if "targets" in tensors:
+        targets = _array(tensors, "targets", (size if n is None else n, n_classes), dtype)
+    if "aggregate" in tensors:
+        aggregate = _array(tensors, "aggregate", (size * n_classes,), np.dtype(np.float64), finite=False)
+    return {"consensus": consensus, "rows": rows, "targets": targets, "aggregate": aggregate}
+
+
+def _array(
+    tensors: dict[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: np.dtype, finite: bool = True
+) -> np.ndarray:
+    array = tensors[name]
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{name} is {array.dtype} {array.shape} instead of {dtype} {shape}")
+    if finite and not np.isfinite(array).all():
+        raise ValueError(f"{name} is not finite")
+    return array
+
+
+def _count(name: str, value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{name} must be a whole number >= 0; got {value!r}")
+    return value

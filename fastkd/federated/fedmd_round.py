@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fastkd.federated.attacks import bind
+from fastkd.federated.client import labeled
 from fastkd.federated.exp_guard import ExpGuard
 from fastkd.federated.messages import Assignment, Failure, Predictions
-from fastkd.federated.predictions import checked_predictions, fill_unknown, quieten, settle
+from fastkd.federated.predictions import checked_predictions, fill_unknown, in_range, quieten, settle
 from fastkd.federated.privacy import GaussianMechanism
 from fastkd.federated.result import DistillationRecord
 from fastkd.federated.rounds import ATTACK, LOCAL, MIXING, SAMPLING, generator
@@ -86,6 +88,18 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
+class Answered:
+    """A round whose answers have come: the state has what they cost, which holds even if the round then fails."""
+
+    state: Standing
+    task: Assignment
+    chosen: list[int]
+    behavior: dict[int, str]
+    answers: dict[int, Predictions]
+    failed: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
 class Rounds:
     """What stays the same in all rounds."""
 
@@ -104,8 +118,8 @@ class Rounds:
     availability: Any
     eval_sets: dict[str, tuple[Any, Any]]
 
-    def play(self, state: Standing, pool: ThreadPoolExecutor | None) -> Standing:
-        """The state after one more round. The students train in place."""
+    def ask(self, state: Standing, pool: ThreadPoolExecutor | None) -> Answered:
+        """The first half of a round: the clients train, in place, and answer."""
         t, entropy = state.round, state.entropy
         n = len(self.students)
         chosen = list(range(n))
@@ -118,10 +132,23 @@ class Rounds:
         spent = dict(state.answers)
         for k in answers:
             spent[self.students[k].name] = spent.get(self.students[k].name, 0) + 1
-        in_time = {k: a for k, a in answers.items() if behavior[k] == ANSWERS}
+        paid = replace(
+            state,
+            answers=spent,
+            bytes_up=state.bytes_up + sum(_nbytes(a.values) for a in answers.values()),
+            bytes_down=state.bytes_down + len(reached) * task.nbytes,
+        )
+        return Answered(paid, task, chosen, behavior, answers, failed)
+
+    def conclude(self, asked: Answered) -> Standing:
+        """The second half: check, attack, aggregate, teach the server; the state after the round."""
+        state, task, chosen, behavior, failed = asked.state, asked.task, asked.chosen, asked.behavior, asked.failed
+        t = state.round
+        in_time = {k: a for k, a in asked.answers.items() if behavior[k] == ANSWERS}
         shape = (self.public.size if task.answer_rows is None else len(task.answer_rows), len(self.public.classes))
         tables = {k: self._checked(a, task, shape) for k, a in in_time.items()}
-        forged = self._forge(state, [k for k in reached if self._forges(k) and behavior[k] == ANSWERS], tables, chosen)
+        attackers = [k for k in chosen if self._forges(k) and behavior[k] == ANSWERS]
+        forged = self._forge(state, attackers, tables, chosen)
         tables.update({k: self._check(values, shape) for k, values in forged.items()})
 
         tables = {k: tables[k] for k in sorted(tables)}
@@ -146,12 +173,9 @@ class Rounds:
             temperature=task.answer_temperature,
             aggregate=outcome.vector if task.answer_rows is None else None,  # a center for the same rows only
             scores=outcome.scores,
-            answers=spent,
-            bytes_up=state.bytes_up + sum(_nbytes(a.values) for a in [*answers.values()])
-            + sum(_nbytes(v) for v in forged.values()),
-            bytes_down=state.bytes_down + len(reached) * task.nbytes,
-        )  # fmt: skip
-        targets = self._teach_server(after, said.astype(self.plan.dtype))
+            bytes_up=state.bytes_up + sum(_nbytes(v) for v in forged.values()),
+        )
+        targets = self._teach_server(after, in_range(said, self.plan.dtype))
         accuracies = self._accuracies()
         honest = [accuracies[name] for name in accuracies if name not in self.attacks]
         best = said.argmax(axis=1)
@@ -177,11 +201,14 @@ class Rounds:
         )
         return replace(after, targets=targets, accuracies=accuracies, history=[*state.history, record])
 
-    def opening(self, entropy: int) -> Standing:
+    def blank(self, entropy: int) -> Standing:
+        """The state in which nobody has said anything."""
+        return Standing(entropy, np.full((self.public.size, len(self.public.classes)), np.nan))
+
+    def opening(self, blank: Standing) -> Standing:
         """The state before the first round: a server model that knows something has said it."""
-        consensus = np.full((self.public.size, len(self.public.classes)), np.nan)
-        temperature, _ = self.step(0)
-        state = Standing(entropy, consensus, self.public.draw(entropy, 0), None, temperature)
+        entropy, (temperature, _) = blank.entropy, self.step(0)
+        state = replace(blank, rows=self.public.draw(entropy, 0), temperature=temperature)
         if self.server is not None:
             if not self.server.trained and self.public.y is not None:
                 start = Assignment(-1, self.space, temperature, None, None, None, temperature)
@@ -194,13 +221,18 @@ class Rounds:
 
     def _assignment(self, state: Standing) -> Assignment:
         t = state.round
-        restart = self.step(t)[1]
-        answer_temperature = self.step(t + 1)[0]
-        answer_rows = self.public.draw(state.entropy, t + 1)
+        temperature, restart = self.step(t)
         rows, targets = state.rows, state.targets
-        if restart and rows is not None and self.server is not None and targets is not None:
-            rows, targets = None, self._server_says(replace(state, rows=None))  # all that it has learned
-        return Assignment(t, self.space, state.temperature, rows, targets, answer_rows, answer_temperature, restart)
+        if restart and rows is not None and targets is not None:  # learning anew takes all that is known
+            if self.server is not None and self.server.trained:
+                rows, targets = None, self._server_says(replace(state, rows=None))
+            else:
+                rows = np.flatnonzero(~np.isnan(state.consensus[:, 0])).astype(np.int32)
+                targets = in_range(state.consensus[rows], self.plan.dtype)
+        # probabilities are learned from at the temperature at which they were said
+        learned_at = temperature if self.space == "logit" else state.temperature
+        answer_rows = self.public.draw(state.entropy, t + 1)
+        return Assignment(t, self.space, learned_at, rows, targets, answer_rows, temperature, restart)
 
     def _behavior(self, entropy: int, t: int, k: int) -> str:
         if callable(self.availability):
@@ -254,7 +286,7 @@ class Rounds:
         seen = [v for k, v in tables.items() if not isinstance(v, str) and self.students[k].name not in self.attacks]
         if not attackers or not seen:
             return {}
-        view = fill_unknown(np.stack(seen), self.space).astype(self.plan.dtype)
+        view = in_range(fill_unknown(np.stack(seen), self.space), self.plan.dtype)
         view.flags.writeable = False
         n_hostile = sum(self.students[k].name in self.attacks for k in chosen)
         sent = {}
@@ -294,7 +326,7 @@ class Rounds:
             after.round, self.space, after.temperature, after.rows, said, after.rows, after.temperature
         )  # fmt: skip
         self.server.train(task, (self.public.X, None), generator(after.entropy, after.round + 1, SERVER))
-        return self._server_says(after)
+        return self._server_says(after) if self.server.trained else said
 
     def _server_says(self, state: Standing) -> np.ndarray:
         task = Assignment(0, self.space, state.temperature, None, None, state.rows, state.temperature)
@@ -302,12 +334,16 @@ class Rounds:
         return self.server.say(task, self.public.X)
 
     def _accuracies(self) -> dict[str, float]:
-        """Of the students that have learned something; attackers need not."""
-        known = [s for s in self.students if s.trained and s.name in self.eval_sets]
-        return {s.name: s.score(*self.eval_sets[s.name]) for s in known}
+        """Of the students that have learned something, attackers among them; one that breaks down has none."""
+        found = {}
+        for student in self.students:
+            if student.trained and student.name in self.eval_sets:
+                with suppress(Exception):
+                    found[student.name] = student.score(*self.eval_sets[student.name])
+        return found
 
     def _server_accuracy(self) -> float | None:
-        if self.server is None or "" not in self.eval_sets:
+        if self.server is None or not self.server.trained or "" not in self.eval_sets:
             return None
         return self.server.score(*self.eval_sets[""])
 
@@ -315,7 +351,8 @@ class Rounds:
         if self.public.y is None:
             return None
         truth = self.public.y if rows is None else self.public.y[rows]
-        return float((self.public.classes[best] == truth).mean())
+        known = labeled(truth, self.public.classes)
+        return float((self.public.classes[best] == truth)[known].mean()) if known.any() else None
 
 
 @dataclass(frozen=True, eq=False)

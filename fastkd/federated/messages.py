@@ -51,7 +51,7 @@ class Assignment:
     space : {"probability", "logit"}
         What `targets` and the answer are.
     temperature : float
-        At which `targets` are softened, in probability space; at which to learn from them, in both.
+        At which `targets` were softened, in probability space; at which to learn from them, in both.
     rows : (m,) int32 or None
         The public rows that `targets` belong to; None for all of them in order. Without a public set the classes.
     targets : (m, n_classes) or None
@@ -80,6 +80,8 @@ class Assignment:
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Client to server: `values` (m, n_classes) on the rows that were asked for, and the number of its own rows.
+
+    Nothing is weighted by `count`, which is the client's word alone.
 
     Without a public set row c is the mean prediction on the client's rows of class c, NaN for a class it has not met.
     """

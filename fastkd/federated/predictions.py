@@ -9,7 +9,7 @@ import numpy as np
 from fastkd._check import as_array
 from fastkd.losses import softmax
 
-__all__ = ["SPACES", "checked_predictions", "encode", "fill_unknown", "quieten", "settle", "sharpen"]
+__all__ = ["SPACES", "checked_predictions", "encode", "fill_unknown", "in_range", "quieten", "settle", "sharpen"]
 
 SPACES = ("probability", "logit")
 OFF_SIMPLEX = 1e-3  # a row whose entries sum to more or less than 1 by this is no distribution, whatever its precision
@@ -20,6 +20,12 @@ def encode(logits: np.ndarray, space: str, temperature: float) -> np.ndarray:
     if space == "probability":
         return softmax(logits, temperature)
     return logits - logits.mean(axis=-1, keepdims=True)  # softmax does not see a common shift; a mean of clients does
+
+
+def in_range(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values as that dtype; what lies beyond it becomes its largest number, not infinity."""
+    largest = np.finfo(dtype).max
+    return np.clip(values, -largest, largest).astype(dtype)
 
 
 def checked_predictions(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastkd.federated.client import Client
+from fastkd.models._base import warn_caller
 
 __all__ = ["DistillationRecord", "FederationError", "FederationResult", "RoundRecord"]
 
@@ -155,6 +156,16 @@ class FederationResult:
     def series(self, name: str) -> list[Any]:
         """One field of the history, round by round: ``result.series("accuracy")``."""
         return [record[name] for record in self.history]
+
+
+def warn_of_failures(history: list[Any]) -> None:
+    """A warning that names the clients that failed whenever they were reached."""
+    reached = {name for r in history for name in r.participants if name not in getattr(r, "absent", ())}
+    worked = {name for r in history for name in r.participants if name not in (*getattr(r, "absent", ()), *r.failed)}
+    reasons = {name: why for r in history for name, why in r.failed.items()}
+    never = "; ".join(f"{name}: {reasons[name]}" for name in sorted(reached - worked))
+    if never:
+        warn_caller(UserWarning(f"these clients failed in every round ({never})"))
 
 
 class FederationError(ValueError):

@@ -16,7 +16,7 @@ from fastkd.federated.attacks import bind
 from fastkd.federated.checkpoint import CheckpointError, State, fingerprint, read_checkpoint, write_checkpoint
 from fastkd.federated.client import Client, checked_clients
 from fastkd.federated.local import LocalWork, Worker, has_weights, own_model, rows_of
-from fastkd.federated.result import FederationError, FederationResult, RoundRecord
+from fastkd.federated.result import FederationError, FederationResult, RoundRecord, warn_of_failures
 from fastkd.federated.rounds import POISON, Cohort, Settings, generator, play_round
 from fastkd.federated.rules import Aggregation
 from fastkd.models._hyperparameters import integer, real
@@ -67,8 +67,9 @@ class RobustFL:
     callbacks : iterable of callable
         ``callback(record, model)`` after every round; a true answer ends the run. The model is a copy.
     checkpoint : path, optional
-        File that is written every `checkpoint_every` rounds, and from which `run` goes on if it exists. An interrupted
-        run ends with the same bits as one that was not. More `rounds` than before go on from the end.
+        File that is written every `checkpoint_every` rounds and when the run ends, be it by an error, and from which
+        `run` goes on if it exists. An interrupted run ends with the same bits as one that was not. More `rounds` than
+        before go on from the end.
     workers : int
         Threads for the clients and the rule, -1 for one a core; the result does not depend on it.
     random_state : int, numpy.random.Generator or None
@@ -159,6 +160,8 @@ class RobustFL:
         self.workers, self.random_state = workers, random_state
         self.progress, self.verbose = progress, verbose
         self._aggregation = Aggregation(aggregator, f, pre, workers)
+        self._n_asked = max(1, round(self.client_fraction * len(self.clients)))
+        self._aggregation.require_fits(self._n_asked)
         if not hasattr(model, "gradient"):
             raise TypeError(f"model needs `parameters` and `gradient(X, y)`; got {type(model).__name__}")
 
@@ -172,26 +175,32 @@ class RobustFL:
         if isinstance(self.random_state, numbers.Integral) and state.entropy != entropy:
             raise CheckpointError(f"{self.checkpoint} belongs to a federation with another random_state")
         cohort = self._cohort(server, state.entropy)
-        n_asked = max(1, round(self.client_fraction * len(self.clients)))
         work = LocalWork(self.batch_size, self.local_epochs, self.local_learning_rate)
-        fixed = Settings(work, self._aggregation, self.learning_rate, self.momentum, n_asked)
-        with cohort.at_work():
-            while state.round < self.rounds:
-                if self.progress is not None:
-                    self.progress("Federated training", state.round, self.rounds)
-                try:
-                    after, record = play_round(state, cohort, fixed)
-                except ValueError as error:
-                    failure = FederationError(f"round {state.round}: {error}")
-                    failure.result = self._result(server, state)
-                    raise failure from error
-                record = replace(record, accuracy=self._accuracy(server, after.parameters, record.round))
-                state = replace(after, history=[*state.history, record])
-                last = state.round == self.rounds
-                if self.checkpoint is not None and (last or state.round % self.checkpoint_every == 0):
-                    write_checkpoint(self.checkpoint, state, settings)
-                if self._tell(record, server):
-                    break
+        fixed = Settings(work, self._aggregation, self.learning_rate, self.momentum, self._n_asked)
+        written = state.round
+        try:
+            with cohort.at_work():
+                while state.round < self.rounds:
+                    if self.progress is not None:
+                        self.progress("Federated training", state.round, self.rounds)
+                    try:
+                        after, record = play_round(state, cohort, fixed)
+                    except ValueError as error:
+                        failure = FederationError(f"round {state.round}: {error}")
+                        failure.result = self._result(server, state)
+                        raise failure from error
+                    record = replace(record, accuracy=self._accuracy(server, after.parameters, record.round))
+                    state = replace(after, history=[*state.history, record])
+                    last = state.round == self.rounds
+                    if self.checkpoint is not None and (last or state.round % self.checkpoint_every == 0):
+                        write_checkpoint(self.checkpoint, state, settings)
+                        written = state.round
+                    if self._tell(record, server):
+                        break
+        finally:  # whatever ends the run, the rounds that worked are kept
+            if self.checkpoint is not None and state.round > written:
+                write_checkpoint(self.checkpoint, state, settings)
+        warn_of_failures(state.history)
         return self._result(server, state)
 
     # -- inside -------------------------------------------------------------------------------------------------------

@@ -57,6 +57,17 @@ class Aggregation:
     def _own_f(self, f: int) -> dict[str, int]:
         return {"f": f} if "f" in self._accepts and isinstance(self.rule, str) else {}
 
+    def require_fits(self, n: int) -> None:
+        """Errors about n updates for which the rule lacks an option, or which are too few for f."""
+        if isinstance(self.rule, str) and (self.pre is None or isinstance(self.pre, str)):
+            width = np.size(self.options.get("center", 0.0))
+            try:
+                self(np.zeros((n, width)), 0, None, np.random.default_rng(0))
+            except TypeError as error:  # a required option is not there
+                raise TypeError(f"aggregator {self.rule!r}: {error}; give (name, options)") from None
+            except ValueError as error:
+                raise ValueError(f"aggregator {self.rule!r} with {n} clients a round: {error}") from None
+
     def check_rejected(self, n: int, rejected: Mapping[str, str]) -> None:
         """More unusable updates than the rule may meet: an error that names the clients."""
         r = len(rejected)

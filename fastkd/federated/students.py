@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from fastkd._check import as_array
-from fastkd.federated.client import Client
-from fastkd.federated.local import has_weights
+from fastkd.federated.client import Client, labeled
+from fastkd.federated.local import has_weights, scaled
 from fastkd.federated.messages import Assignment, Failure, Predictions
-from fastkd.federated.predictions import encode, sharpen
+from fastkd.federated.predictions import encode, in_range, sharpen
 from fastkd.models.adapters import MIN_PROBABILITY, as_model
 from fastkd.models.classifier import MLPClassifier
 
@@ -41,6 +41,7 @@ class Student:
                 raise ValueError(f"labels {strange[:5]} are not among the classes {classes.tolist()}")
             self.own_X, self.own_y = self.own_X[labeled], self.own_y[labeled]
         self.seed = seed
+        self._given = self._seeded()
         self.trained = has_weights(self.model) if self.kind == NETWORK else self._is_fitted()
         self.fresh = not self.trained
 
@@ -48,12 +49,33 @@ class Student:
         """A copy of a model that learns; others are shared, for a session or a connection has no copy."""
         return model if self.kind == FIXED else copy.deepcopy(model)
 
+    def released(self) -> Any:
+        """A copy of the model with the hyper-parameters it came with."""
+        model = self.copied(self.model)
+        if self._given:
+            model.set_params(**self._given)
+        return model
+
+    def _seeded(self) -> dict[str, Any]:
+        """What a run changes of the hyper-parameters, as it was; estimators without a seed have got one."""
+        if self.kind == FIXED or not hasattr(self.model, "get_params"):
+            return {}
+        params = self.model.get_params()
+        if self.kind == NETWORK:
+            return {name: params[name] for name in ("temperature", "kd_weight") if name in params}
+        seeds = {n: None for n, v in params.items() if v is None and n.split("__")[-1] == "random_state"}
+        if seeds:
+            self.model.set_params(**dict.fromkeys(seeds, self.seed % 2**31))
+        return seeds
+
     # -- the protocol -------------------------------------------------------------------------------------------------
 
     def answer(self, task: Assignment, public: tuple[Any, Any], rng: np.random.Generator) -> Predictions | Failure:
         """Predictions after training, or a failure if anything goes wrong: one client must not end the federation."""
         try:
             self.train(task, public, rng)
+            if not self.trained:
+                return Failure(self.name, task.round, "nothing learned yet")
             values = self.say(task, public[0])
             return Predictions(self.name, task.round, task.answer_rows, values, 0 if self.X is None else len(self.X))
         except Exception as error:
@@ -76,7 +98,9 @@ class Student:
         if task.restart:
             self._digest(task, public, self.plan.initial_epochs)
         if self.fresh and public[1] is not None:
-            self._passes(self._view(public[0]), public[1], self.plan.initial_epochs)
+            known = labeled(public[1], self.classes)
+            if known.any():
+                self._passes(self._view(public[0])[known], public[1][known], self.plan.initial_epochs)
         self._revisit(self.plan.initial_epochs if self.fresh else self.plan.revisit_epochs)
         self.fresh = False
         self._digest(task, public, self.plan.digest_epochs)
@@ -87,13 +111,13 @@ class Student:
         if public_X is not None:
             rows = self._view(public_X)
             rows = rows if task.answer_rows is None else rows[task.answer_rows]
-            return encode(self.logits(rows), task.space, task.answer_temperature).astype(dtype)
+            return in_range(encode(self.logits(rows), task.space, task.answer_temperature), dtype)
         means = np.full((len(self.classes),) * 2, np.nan, dtype)
         said = encode(self.logits(self.own_X), task.space, task.answer_temperature)
         for c, label in enumerate(self.classes):
             mine = self.own_y == label
             if mine.any():
-                means[c] = said[mine].mean(axis=0)
+                means[c] = in_range(said[mine].mean(axis=0), dtype)
         return means
 
     def logits(self, rows: Any) -> np.ndarray:
@@ -103,9 +127,13 @@ class Student:
         return self.model.predict_logits(rows)
 
     def score(self, X: Any, y: Any) -> float:
-        """Accuracy."""
-        best = self.logits(self._view(X)).argmax(axis=1)
-        return float((self.classes[best] == np.asarray(y)).mean())
+        """Accuracy on the rows that have a label."""
+        y = np.asarray(y)
+        known = labeled(y, self.classes)
+        if not known.any():
+            raise ValueError("no row of the eval_set has a label")
+        best = self.logits(self._view(X)[known]).argmax(axis=1)
+        return float((self.classes[best] == y[known]).mean())
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -122,8 +150,9 @@ class Student:
         self.trained = True
 
     def _passes(self, X: Any, y: Any, epochs: int, **teacher: Any) -> None:
+        rows = scaled(self.model, X)
         for _ in range(epochs):
-            self.model.partial_fit(X, y, **teacher)
+            self.model.partial_fit(rows, y, **teacher)
 
     def _revisit(self, epochs: int) -> None:
         if self.own_y is not None and len(self.own_y):
@@ -153,7 +182,8 @@ class Student:
         """
         X, y = self.own_X, self.own_y
         weights = None if y is None else np.ones(len(y))
-        if task.targets is not None and public[0] is not None:
+        learns = self.plan.kd_weight > 0.0 and self.plan.digest_epochs > 0
+        if learns and task.targets is not None and public[0] is not None:
             rows = self._view(public[0])
             rows = rows if task.rows is None else rows[task.rows]
             soft = sharpen(np.asarray(task.targets, np.float64), task.space, task.temperature)
@@ -187,18 +217,23 @@ class Student:
         return self.kind == FIXED or hasattr(self.model, "classes_")
 
     def _foreign_logits(self, rows: Any) -> np.ndarray:
+        """Logits with 0 for the most probable class, so that the floor cuts off only what has no chance."""
         if not self.trained:
-            return np.zeros((len(rows), len(self.classes)))
+            raise ValueError("nothing learned yet")
         model = as_model(self.model)
         logits = model.predict_logits(rows)
+        top = logits.max(axis=1, keepdims=True)
+        floor = np.log(MIN_PROBABILITY)
+        with np.errstate(over="ignore", invalid="ignore"):  # a row of -inf prefers nothing
+            logits = np.where(np.isneginf(top), 0.0, np.maximum(logits - top, floor))
         own = getattr(model, "classes_", None)
         if own is None or np.array_equal(own, self.classes):
             if logits.shape[1] != len(self.classes):
                 raise ValueError(f"the model gives {logits.shape[1]} classes; the federation has {len(self.classes)}")
-            return np.maximum(logits, np.log(MIN_PROBABILITY))
+            return logits
         if not np.isin(own, self.classes).all():
             raise ValueError(f"the model knows classes {own.tolist()}; the federation has {self.classes.tolist()}")
-        full = np.full((len(rows), len(self.classes)), np.log(MIN_PROBABILITY))
+        full = np.full((len(rows), len(self.classes)), floor)
         full[:, np.searchsorted(self.classes, own)] = logits
         return full
 

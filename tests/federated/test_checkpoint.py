@@ -62,7 +62,7 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(federation, tmp_path,
         checkpoint=path, checkpoint_every=every, workers=2, callbacks=[lambda record, model: asked.append(record.round)]
     ).run()
     assert_same(resumed, whole)
-    assert asked == list(range((cut + 1) // every * every, 8))  # and it did not begin anew
+    assert asked == list(range(cut + 1, 8))  # and it did not begin anew
 
 
 def test_a_finished_run_is_read_and_can_be_continued(federation, tmp_path):

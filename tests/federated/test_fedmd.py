@@ -253,7 +253,7 @@ def test_the_schedule_sets_the_temperature_and_restarts(blobs):
 
     steps = [Step(4.0), Step(2.0), Step(1.0, True), Step(1.0)]
     result = FedMD(clients, public, schedule=lambda t: steps[min(t, 3)], **QUICK).run()
-    assert result.series("temperature") == [2.0, 1.0, 1.0]
+    assert result.series("temperature") == [4.0, 2.0, 1.0]
     assert result.series("restart") == [False, False, True]
     flat = FedMD(clients, public, schedule=lambda t: 50.0, **QUICK).run().consensus
     assert flat.max() < 0.4 < result.consensus.max()
@@ -316,7 +316,8 @@ def test_a_client_that_breaks_down_is_a_dropout(blobs):
     def broken(X):
         raise RuntimeError("out of memory")
 
-    result = FedMD([*clients, Client("bad", broken, clients[0].X, None)], public, **QUICK).run()
+    with pytest.warns(UserWarning, match="failed in every round .bad: RuntimeError: out of memory"):
+        result = FedMD([*clients, Client("bad", broken, clients[0].X, None)], public, **QUICK).run()
     assert result.history[0].failed == {"bad": "RuntimeError: out of memory"}
     assert not result.history[0].rejected
 
@@ -365,7 +366,7 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(blobs, tmp_path, vari
         FedMD(clients, public, checkpoint=path, checkpoint_every=2, callbacks=[cut_after(2)], **options).run()
     asked = []
     again = FedMD(clients, public, checkpoint=path, callbacks=[lambda r, _: asked.append(r.round)], **options).run()
-    assert asked == [2, 3]
+    assert asked == [3]
     assert_same(again, whole)
     assert_same(FedMD(clients, public, checkpoint=path, **options).run(), whole)
     if "privacy" not in options:  # whose noise depends on the number of rounds

@@ -1,6 +1,7 @@
 """The course of a federation, against what can be computed by hand."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from fastkd.federated import (
     ALittleIsEnough,
     Client,
     FederationError,
+    FedMD,
     InnerProductManipulation,
     Mimic,
     RandomNoise,
@@ -354,9 +356,19 @@ def test_wrong_client():
         Client("a", None, [[0]], [0, 1])
 
 
-def test_bounds_of_a_rule_end_the_run_and_are_named(bowl, bowl_clients):
-    with pytest.raises(FederationError, match=r"round 0: .*2f \+ 3"):
-        RobustFL(bowl(), bowl_clients([1, 2, 3, 4]), aggregator="krum", f=1, rounds=1).run()
+def test_bounds_of_a_rule_are_named_before_the_first_round(bowl, bowl_clients):
+    for options, error, text in [
+        ({"aggregator": "krum", "f": 1}, ValueError, r"'krum' with 4 clients a round: .*2f \+ 3"),
+        ({"aggregator": "trimmed_mean", "f": 2}, ValueError, "n > 2f"),
+        ({"aggregator": "trimmed_mean", "pre": "bucketing", "f": 1}, ValueError, "n > 2f"),
+        ({"aggregator": "centered_clipping"}, TypeError, "'centered_clipping': .*radius"),
+    ]:
+        with pytest.raises(error, match=text):
+            RobustFL(bowl(), bowl_clients([1, 2, 3, 4]), rounds=1, **options)
+        with pytest.raises(error, match=text):
+            FedMD([replace(c, model=lambda X: X) for c in bowl_clients([0, 1, 2, 3])], np.eye(4), **options)
+    with pytest.raises(ValueError, match="'krum' with 4 clients a round"):
+        RobustFL(bowl(), bowl_clients(range(8)), aggregator="krum", f=1, client_fraction=0.5)
 
 
 def test_parameters_that_overflow_end_the_run_with_the_last_good_ones(bowl, bowl_clients):
