@@ -81,7 +81,7 @@ class ALittleIsEnough:
     ----------
     z : float or None
         None takes the largest shift that a majority still seems to support: with n clients, f of them attackers and
-        s = floor(n / 2 + 1) - f, z = Phi^-1((n - f - s) / (n - f)), and not less than 0.
+        s = floor(n / 2 + 1) - f, z = Phi^-1((n - f - s) / (n - f)), and not less than 0; 4 where s <= 0.
     n_clients, n_byzantine : int or None
         n and f of that formula; called by itself, an attack without them takes itself for the only one.
 
@@ -103,12 +103,12 @@ class ALittleIsEnough:
             return self.z
         f = 1 if self.n_byzantine is None else self.n_byzantine
         n = n_honest + f if self.n_clients is None else self.n_clients
-        if not 0 < f < n:
-            raise ValueError(f"ALittleIsEnough needs 0 < n_byzantine < n_clients; got {f} and {n}")
+        if f < 1:
+            raise ValueError(f"ALittleIsEnough needs n_byzantine >= 1; got {f}")
         supporters = n // 2 + 1 - f
-        share = (n - f - supporters) / (n - f)
-        if share >= 1.0:  # the attackers are a majority by themselves: any shift passes; take a wide one
+        if supporters <= 0:  # the attackers are a majority by themselves, or all: any shift passes; take a wide one
             return 4.0
+        share = (n - f - supporters) / (n - f)
         return max(NormalDist().inv_cdf(share), 0.0) if share > 0.0 else 0.0
 
     def __call__(self, honest_updates: Any, rng: np.random.Generator) -> np.ndarray:

@@ -6,10 +6,11 @@ renamed, so a crash leaves either the old state or the new one, never half of on
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,3 +154,29 @@ def fingerprint(*arrays: Any) -> str:
         digest.update(f"{array.dtype.str} {array.shape}\n".encode())
         digest.update(repr(array.tolist()).encode() if array.dtype.kind == "O" else array.tobytes())
     return digest.hexdigest()
+
+
+def stable(value: Any, depth: int = 4) -> str:
+    """What a setting is, in words that are the same in every process: no memory addresses.
+
+    Objects are told by their class and their public attributes (or `get_params`), functions by their name, arrays by
+    their fingerprint.
+    """
+    if isinstance(value, np.ndarray):
+        return f"array {fingerprint(value)}"
+    if isinstance(value, functools.partial):
+        return f"partial({stable(value.func)}, {stable(value.args)}, {stable(value.keywords)})"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(sorted(f"{k!r}: {stable(item, depth - 1)}" for k, item in value.items())) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(stable(item, depth - 1) for item in value) + "]"
+    named = value if hasattr(value, "__qualname__") else type(value)
+    name = f"{named.__module__}.{named.__qualname__}"
+    if named is value:
+        return name
+    known = value.get_params() if hasattr(value, "get_params") else getattr(value, "__dict__", None)
+    if known is None:
+        text = repr(value)
+        return name if " at 0x" in text else text
+    public = {k: item for k, item in known.items() if not k.startswith("_")}
+    return f"{name} {stable(public, depth - 1)}" if depth > 0 else name

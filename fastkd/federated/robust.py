@@ -13,7 +13,7 @@ import numpy as np
 
 from fastkd._check import as_array, as_rng
 from fastkd.federated.attacks import bind
-from fastkd.federated.checkpoint import CheckpointError, State, fingerprint, read_checkpoint, write_checkpoint
+from fastkd.federated.checkpoint import CheckpointError, State, fingerprint, read_checkpoint, stable, write_checkpoint
 from fastkd.federated.client import Client, checked_clients
 from fastkd.federated.local import LocalWork, Worker, has_weights, own_model, rows_of
 from fastkd.federated.result import FederationError, FederationResult, RoundRecord, warn_of_failures
@@ -250,8 +250,8 @@ class RobustFL:
     def _settings(self, server: Any) -> dict[str, Any]:
         """What must not change between a checkpoint and the run that goes on from it."""
         return {
-            "model": [type(server).__name__, fingerprint(server.parameters) if has_weights(self.model) else ""],
-            "clients": {c.name: fingerprint(*rows_of(c)) for c in self.clients},
+            "model": [_kind(server), fingerprint(server.parameters) if has_weights(self.model) else ""],
+            "clients": {c.name: [fingerprint(*rows_of(c)), _kind(c.model)] for c in self.clients},
             "attacks": {name: _describe(attack) for name, attack in self.attacks.items()},
             "eval_set": None if self.eval_set is None else fingerprint(*(np.asarray(a) for a in self.eval_set)),
             **self._aggregation.describe(),
@@ -306,7 +306,14 @@ def _checked_eval_set(eval_set: Any, model: Any) -> tuple[Any, Any] | None:
     return eval_set[0], eval_set[1]
 
 
+def _kind(model: Any) -> str:
+    """The class of a model and its hyperparameters; its weights come from the server."""
+    if model is None:
+        return ""
+    parameters = model.get_params() if hasattr(model, "get_params") else {}
+    return f"{type(model).__name__} {stable(parameters)}"
+
+
 def _describe(attack: Any) -> str:
-    if hasattr(attack, "__dataclass_fields__"):
-        return repr(attack)
-    return getattr(attack, "__qualname__", type(attack).__name__)
+    """Class and settings of an attack."""
+    return stable(attack)

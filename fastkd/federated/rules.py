@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastkd import aggregate
+from fastkd.federated.checkpoint import stable
 
 __all__ = ["Aggregation", "Outcome"]
 
@@ -32,6 +34,10 @@ class Aggregation:
     def __init__(self, rule: Spec, f: int, pre: Spec | None, workers: int) -> None:
         self.f, self.workers = f, workers
         self.rule, self.options = _named(rule, "aggregator")
+        if isinstance(rule, functools.partial):  # as `aggregate.get` makes them, perhaps with an f
+            self.f = self.options.pop("f", f)
+            if f not in (0, self.f):
+                raise ValueError(f"the aggregator was made for f={self.f} and the federation for f={f}; give one f")
         self.pre: Any = None
         self.pre_options: dict[str, Any] = {}
         if pre is not None:
@@ -44,13 +50,13 @@ class Aggregation:
             self.pre_options.setdefault("size", 2)
         self._accepts = _parameters(self.rule)
         if isinstance(self.rule, str):
-            aggregate.get(self.rule, **self.options, **self._own_f(f))  # unknown names and options fail here
+            aggregate.get(self.rule, **self.options, **self._own_f(self.f))  # unknown names and options fail here
 
     def describe(self) -> dict[str, Any]:
         """What decides the result, for comparison with a checkpoint."""
         return {
-            "aggregator": [_label(self.rule), repr(sorted(self.options.items()))],
-            "pre": [_label(self.pre), repr(sorted(self.pre_options.items()))],
+            "aggregator": [stable(self.rule), stable(self.options)],
+            "pre": [stable(self.pre), stable(self.pre_options)],
             "f": self.f,
         }
 
@@ -119,9 +125,15 @@ class Aggregation:
 def _named(spec: Any, what: str) -> tuple[Any, dict[str, Any]]:
     if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], str) and isinstance(spec[1], Mapping):
         return spec[0], dict(spec[1])
+    if what == "aggregator" and isinstance(spec, functools.partial) and not spec.args and _is_ours(spec.func):
+        return spec.func.__name__, dict(spec.keywords)
     if isinstance(spec, str) or callable(spec):
         return spec, {}
     raise TypeError(f"{what} must be a name, a pair (name, options) or a callable; got {spec!r}")
+
+
+def _is_ours(function: Any) -> bool:
+    return getattr(aggregate, getattr(function, "__name__", ""), None) is function
 
 
 def _parameters(rule: Any) -> set[str]:
@@ -131,12 +143,6 @@ def _parameters(rule: Any) -> set[str]:
         return set(inspect.signature(function).parameters)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return set()
-
-
-def _label(rule: Any) -> str:
-    if rule is None or isinstance(rule, str):
-        return str(rule)
-    return f"{getattr(rule, '__module__', '')}.{getattr(rule, '__qualname__', repr(rule))}"
 
 
 def _selected(info: Any, n: int) -> np.ndarray | None:

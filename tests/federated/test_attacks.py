@@ -78,8 +78,10 @@ def test_z_of_a_little_is_enough_by_hand():
     # n = 20, f = 6: 11 - 6 = 5 of 14; Phi(z) = 9 / 14
     assert ALittleIsEnough(n_clients=20, n_byzantine=6).used_z(14) == pytest.approx(0.366106, abs=1e-6)
     assert ALittleIsEnough(n_clients=10, n_byzantine=1).used_z(9) == 0.0  # too few to move anything unseen
-    with pytest.raises(ValueError, match="0 < n_byzantine < n_clients"):
-        ALittleIsEnough(n_clients=3, n_byzantine=3).used_z(1)
+    for n_clients, n_byzantine in ((11, 6), (3, 3), (1, 1)):  # a majority, or all: nobody else need support it
+        assert ALittleIsEnough(n_clients=n_clients, n_byzantine=n_byzantine).used_z(1) == 4.0
+    with pytest.raises(ValueError, match="n_byzantine >= 1"):
+        ALittleIsEnough(n_clients=3, n_byzantine=0).used_z(3)
 
 
 def spread(honest):

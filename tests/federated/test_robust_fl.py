@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fastkd import aggregate
 from fastkd.federated import (
     ALittleIsEnough,
     Client,
@@ -13,6 +14,7 @@ from fastkd.federated import (
     FedMD,
     InnerProductManipulation,
     Mimic,
+    NonFinite,
     RandomNoise,
     RobustFL,
     SignFlip,
@@ -107,9 +109,10 @@ def test_the_result_does_not_depend_on_workers_and_follows_the_seed(digits, clie
         )  # fmt: skip
         return federation.run()
 
-    one, three, other = run(1, 0), run(3, 0), run(1, 1)
-    np.testing.assert_array_equal(one.server_model.parameters, three.server_model.parameters)
-    assert one.history == three.history
+    one, three, every, other = run(1, 0), run(3, 0), run(-1, 0), run(1, 1)
+    for several in (three, every):
+        np.testing.assert_array_equal(one.server_model.parameters, several.server_model.parameters)
+        assert one.history == several.history
     assert not np.array_equal(one.server_model.parameters, other.server_model.parameters)
 
 
@@ -231,6 +234,21 @@ def test_without_an_honest_client_an_attacker_starts_from_its_own_gradient(bowl,
 def test_a_callable_may_be_the_rule(bowl, bowl_clients):
     found = final(bowl(), bowl_clients([1, 5]), aggregator=lambda updates: updates.max(axis=0), rounds=1)
     np.testing.assert_allclose(found, 0.1)
+
+
+def test_a_rule_made_by_get_is_that_rule(bowl, bowl_clients):
+    clients = bowl_clients([1, 1.1, 1.2, 1.3, 1.15, 1.25, 2])
+    attacks = {"c6": NonFinite()}  # it is left out: krum for f = 2 needs 7 updates, for f = 1 five
+
+    def run(**options):
+        return RobustFL(bowl(), clients, rounds=3, attacks=attacks, **options).run()
+
+    made, named = run(aggregator=aggregate.get("krum", f=2)), run(aggregator="krum", f=2)
+    np.testing.assert_array_equal(made.consensus, named.consensus)
+    assert made.history == named.history
+    assert run(aggregator=aggregate.get("krum", f=2), f=2).history == named.history
+    with pytest.raises(ValueError, match="made for f=2 and the federation for f=1"):
+        run(aggregator=aggregate.get("krum", f=2), f=1)
 
 
 def test_centered_clipping_goes_on_from_the_last_aggregate(bowl, bowl_clients):
