@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from fastkd.aggregate.screening import TINY, rough_distances
 from fastkd.aggregate.updates import SINGLE, Updates, read, without_rejected
 
 __all__ = ["centered_clipping", "geometric_median"]
+
+STALLED = 100  # steps in a row that no longer shorten the sum of distances: what is left is rounding
 
 
 def geometric_median(
@@ -37,9 +41,10 @@ def geometric_median(
     updates, workers, out, return_info
         As for `mean`.
     tolerance : float
-        Stop when a step moves the point by less than this, relative to its mean distance to the updates.
+        Stop when a step moves the point by less than this, relative to its median distance to the updates, or when the
+        sum of distances is within this fraction of the smallest, by a bound from its gradient.
     max_iterations : int
-        Stop there at the latest.
+        Stop there at the latest, with a RuntimeWarning.
 
     Returns
     -------
@@ -104,27 +109,65 @@ def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np
     if pull <= len(at) * (1 + 1e-12):
         weights[k] = 1
         return weights, distances
-    inverse = 1 / r
-    a = np.full(len(r), (1 - len(at) / pull) / inverse.sum())
-    floor = 1e-9 * float(np.median(r))
-    for _ in range(max_iterations):
-        along = C @ a
-        moved = float(np.sqrt(max(a @ along, 0.0)))
-        reached = np.maximum(_third_side(r, along, moved), floor)
-        w = 1 / reached
-        total = w.sum() + len(at) / max(moved, floor)
-        new = w * r / total
-        step = new - a
-        a = new
-        if np.sqrt(max(float(step @ C @ step), 0.0)) <= tolerance * float(np.median(reached)):
-            break
-    along = C @ a
-    moved = float(np.sqrt(max(a @ along, 0.0)))
+    a, along, moved = _shortest(C, r, len(at), (1 - len(at) / pull) / (1 / r).sum(), tolerance, max_iterations)
     weights[others] = a / r
     weights[k] = max(1 - weights[others].sum(), 0.0)
     distances[others] = _third_side(r, along, moved)
     distances[at] = moved
     return weights, distances
+
+
+def _shortest(
+    C: np.ndarray, r: np.ndarray, copies: int, first: float, tolerance: float, max_iterations: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """(a, C a, |y - x_k|) of the median, begun at `first` for each a; x_k counts `copies` times.
+
+    Between two equal crowds Weiszfeld's steps are far too short in one direction: each is lengthened by Anderson's rule
+    (1965) from the one before, unless the sum of distances would grow. Products with C are linear: one a step.
+    """
+    floor = 1e-9 * float(np.median(r))
+
+    def sides(a: np.ndarray, along: np.ndarray) -> tuple[float, np.ndarray, float]:
+        moved = math.sqrt(max(float(a @ along), 0.0))
+        reached = np.maximum(_third_side(r, along, moved), floor)
+        return moved, reached, float(reached.sum()) + copies * max(moved, floor)
+
+    a = np.full(len(r), first)
+    along = C @ a
+    moved, reached, length = sides(a, along)
+    before: tuple[np.ndarray, ...] | None = None  # the last step, its products and where it led
+    shortest, stalled = length, 0
+    for _ in range(max_iterations):
+        w = 1 / reached
+        total = float(w.sum()) + copies / max(moved, floor)
+        step = w * r / total - a
+        turned = C @ step
+        size = math.sqrt(max(float(step @ turned), 0.0))  # |gradient| / total
+        ahead = (a + step, along + turned)
+        # convex: the excess is at most |gradient| times the way to the median, which lies among the updates
+        excess = size * total * max(float(reached.max()), moved)
+        if excess <= tolerance * length or size <= tolerance * float(np.median(reached)) or stalled == STALLED:
+            break
+        a, along = ahead
+        if before is not None and (bend := float((step - before[0]) @ (turned - before[1]))) > 0:
+            share = float(step @ (turned - before[1])) / bend
+            a, along = (new - share * (new - old) for new, old in zip(ahead, before[2:]))
+        before = (step, turned, *ahead)
+        last = length
+        moved, reached, length = sides(a, along)
+        if not length <= last:
+            a, along = ahead
+            moved, reached, length = sides(a, along)
+        stalled = 0 if length < shortest * (1 - 1e-15) else stalled + 1
+        shortest = min(length, shortest)
+    else:
+        warnings.warn(
+            f"geometric_median stopped at max_iterations={max_iterations} before tolerance={tolerance} was reached",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    a, along = ahead[0], C @ ahead[0]
+    return a, along, math.sqrt(max(float(a @ along), 0.0))
 
 
 def _cosines(R: np.ndarray, r: np.ndarray) -> np.ndarray:
