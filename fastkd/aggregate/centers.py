@@ -71,7 +71,7 @@ def geometric_median(
     weights, distances = _weiszfeld(D, tolerance, steps)
     used = np.flatnonzero(weights > 0)
     flat = combine(u.subset(used), weights[used], targets(u, out), workers)
-    return finish(u, flat, out, return_info, workers, used, distances)
+    return finish(u, flat, out, return_info, workers, None, distances)
 
 
 def _alike(D: np.ndarray, u: Updates) -> bool:

@@ -282,6 +282,8 @@ def test_what_is_told_beside_the_result():
     np.testing.assert_allclose(info.gap_to_mean, np.linalg.norm(result - X.mean(axis=0)))
     assert aggregate.mean(X, return_info=True)[1].gap_to_mean == 0
     assert aggregate.median(X, return_info=True)[1].scores is None
+    same = np.vstack([np.zeros((6, 20)), X[6:]])  # whose geometric median is one update: no choice among clients
+    assert aggregate.geometric_median(same, return_info=True)[1].selected.tolist() == list(range(11))
 
 
 @pytest.mark.parametrize(
