@@ -10,9 +10,10 @@ import numpy as np
 
 from fastkd import _check
 from fastkd._core import _native
-from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, sq_distances, targets, usable
+from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, targets, usable
+from fastkd.aggregate.scales import LARGE, LARGER, SMALL, SMALLER, scaled_sq_distances, sq_distances_in_unit
 from fastkd.aggregate.screening import TINY, rough_distances
-from fastkd.aggregate.updates import SINGLE, Updates, read, without_rejected
+from fastkd.aggregate.updates import DOUBLE, SINGLE, Updates, read, without_rejected
 
 __all__ = ["centered_clipping", "geometric_median"]
 
@@ -66,9 +67,11 @@ def geometric_median(
     u = read(updates, look=False)
     D = rough_distances(u, workers) if u.dtype == SINGLE else None  # which exist between finite updates only
     u, _ = enough(u if D is not None else without_rejected(u), None)
+    scale = 1.0
     if D is None or not _alike(D, u):
-        D = sq_distances(u, workers)
+        D, scale = sq_distances_in_unit(u, workers)
     weights, distances = _weiszfeld(D, tolerance, steps)
+    distances /= scale
     used = np.flatnonzero(weights > 0)
     flat = combine(u.subset(used), weights[used], targets(u, out), workers)
     return finish(u, flat, out, return_info, workers, None, distances)
@@ -78,7 +81,7 @@ def _alike(D: np.ndarray, u: Updates) -> bool:
     """Whether rough distances serve: none so much smaller than another that its angles would feel their errors."""
     apart = D[D > 0]
     low, high = apart.min(initial=np.inf), D.max()
-    return bool(high <= 256 * low and low > 1e6 * TINY * sum(table.d for table in u.layers))
+    return bool(high <= 256 * low and low > 1e6 * TINY[u.dtype] * sum(table.d for table in u.layers))
 
 
 def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np.ndarray, np.ndarray]:
@@ -247,8 +250,8 @@ def centered_clipping(
     around = Updates(tables, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
     for _ in range(iterations):
         distances = _distances_to(u, flat)
-        with np.errstate(divide="ignore"):
-            shares = np.minimum(1.0, radius / distances) / u.n  # an overflowing distance has no share
+        with np.errstate(divide="ignore", over="ignore", under="ignore"):
+            shares = np.minimum(1.0, radius / distances) / u.n  # no share where even the distance overflows
         combine(around, np.append(shares, 1 - shares.sum()), flat, workers)  # in place, without another array
     return finish(u, flat, out, return_info, workers, None, distances)
 
@@ -266,10 +269,15 @@ def _center(u: Updates, center: Any) -> list[np.ndarray] | None:
 
 
 def _distances_to(u: Updates, c: list[np.ndarray]) -> np.ndarray:
-    squares = np.zeros(u.n)
-    for table, at in zip(u.layers, c):
-        for i, row in enumerate(table.arrays):
-            pair = np.zeros((2, 2))
-            _native.Rows([row, at]).add_sq_distances(pair, 0, 1)
-            squares[i] += pair[0, 1]
-    return np.sqrt(squares)
+    distances = np.empty(u.n)
+    for i in range(u.n):
+        pairs = [_native.Rows([table.arrays[i], at]) for table, at in zip(u.layers, c)]
+        square, scale = np.zeros((2, 2)), 1.0
+        for pair in pairs:
+            pair.add_sq_distances(square, 0, 1)
+        if u.dtype == DOUBLE and not SMALL <= square[0, 1] <= LARGE:
+            scale = LARGER if square[0, 1] < SMALL else SMALLER
+            square = scaled_sq_distances(pairs, scale, square)
+        with np.errstate(over="ignore", under="ignore"):
+            distances[i] = np.sqrt(square[0, 1]) / scale
+    return distances
