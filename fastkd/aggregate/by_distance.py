@@ -19,6 +19,7 @@ from fastkd.aggregate.running import (
     targets,
     usable,
 )
+from fastkd.aggregate.scales import sq_distances_in_unit
 from fastkd.aggregate.screening import krum_scores_of, lowest_scores, rough_distances
 from fastkd.aggregate.updates import Updates, read, without_rejected
 
@@ -166,12 +167,14 @@ def bulyan(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
     workers, f = as_workers(workers), as_count(f, "f")
     u, f = usable(updates, f)
     require(u.n, f, u.n >= 4 * f + 3, "n >= 4f + 3", "bulyan", "El Mhamdi, Guerraoui and Rouault 2018")
-    D = sq_distances(u, workers)
+    D, scale = sq_distances_in_unit(u, workers)
     chosen = np.sort(bulyan_choice(D, f))
     few = u.subset(chosen)
     flat = targets(u, out)
     order(few, (few.n - 1) // 2, few.n // 2 + 1, u.n - 4 * f, flat, workers)
-    return finish(u, flat, out, return_info, workers, chosen, krum_scores_of(D, u.n - f - 2))
+    with np.errstate(over="ignore"):
+        scores = krum_scores_of(D, u.n - f - 2) / scale / scale
+    return finish(u, flat, out, return_info, workers, chosen, scores)
 
 
 def _usable(updates: Any, f: int, rule: str) -> tuple[Updates, int]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
 
 from fastkd import _check
 from fastkd._core import _native
-from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, sq_distances, targets, usable
+from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, targets, usable
+from fastkd.aggregate.scales import LARGE, LARGER, SMALL, SMALLER, scaled_sq_distances, sq_distances_in_unit
 from fastkd.aggregate.screening import TINY, rough_distances
-from fastkd.aggregate.updates import SINGLE, Updates, read, without_rejected
+from fastkd.aggregate.updates import DOUBLE, SINGLE, Updates, read, without_rejected
 
 __all__ = ["centered_clipping", "geometric_median"]
+
+STALLED = 100  # steps in a row that no longer shorten the sum of distances: what is left is rounding
 
 
 def geometric_median(
@@ -37,9 +42,10 @@ def geometric_median(
     updates, workers, out, return_info
         As for `mean`.
     tolerance : float
-        Stop when a step moves the point by less than this, relative to its mean distance to the updates.
+        Stop when a step moves the point by less than this, relative to its median distance to the updates, or when the
+        sum of distances is within this fraction of the smallest, by a bound from its gradient.
     max_iterations : int
-        Stop there at the latest.
+        Stop there at the latest, with a RuntimeWarning.
 
     Returns
     -------
@@ -61,19 +67,21 @@ def geometric_median(
     u = read(updates, look=False)
     D = rough_distances(u, workers) if u.dtype == SINGLE else None  # which exist between finite updates only
     u, _ = enough(u if D is not None else without_rejected(u), None)
+    scale = 1.0
     if D is None or not _alike(D, u):
-        D = sq_distances(u, workers)
+        D, scale = sq_distances_in_unit(u, workers)
     weights, distances = _weiszfeld(D, tolerance, steps)
+    distances /= scale
     used = np.flatnonzero(weights > 0)
     flat = combine(u.subset(used), weights[used], targets(u, out), workers)
-    return finish(u, flat, out, return_info, workers, used, distances)
+    return finish(u, flat, out, return_info, workers, None, distances)
 
 
 def _alike(D: np.ndarray, u: Updates) -> bool:
     """Whether rough distances serve: none so much smaller than another that its angles would feel their errors."""
     apart = D[D > 0]
     low, high = apart.min(initial=np.inf), D.max()
-    return bool(high <= 256 * low and low > 1e6 * TINY * sum(table.d for table in u.layers))
+    return bool(high <= 256 * low and low > 1e6 * TINY[u.dtype] * sum(table.d for table in u.layers))
 
 
 def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,27 +112,65 @@ def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np
     if pull <= len(at) * (1 + 1e-12):
         weights[k] = 1
         return weights, distances
-    inverse = 1 / r
-    a = np.full(len(r), (1 - len(at) / pull) / inverse.sum())
-    floor = 1e-9 * float(np.median(r))
-    for _ in range(max_iterations):
-        along = C @ a
-        moved = float(np.sqrt(max(a @ along, 0.0)))
-        reached = np.maximum(_third_side(r, along, moved), floor)
-        w = 1 / reached
-        total = w.sum() + len(at) / max(moved, floor)
-        new = w * r / total
-        step = new - a
-        a = new
-        if np.sqrt(max(float(step @ C @ step), 0.0)) <= tolerance * float(np.median(reached)):
-            break
-    along = C @ a
-    moved = float(np.sqrt(max(a @ along, 0.0)))
+    a, along, moved = _shortest(C, r, len(at), (1 - len(at) / pull) / (1 / r).sum(), tolerance, max_iterations)
     weights[others] = a / r
     weights[k] = max(1 - weights[others].sum(), 0.0)
     distances[others] = _third_side(r, along, moved)
     distances[at] = moved
     return weights, distances
+
+
+def _shortest(
+    C: np.ndarray, r: np.ndarray, copies: int, first: float, tolerance: float, max_iterations: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """(a, C a, |y - x_k|) of the median, begun at `first` for each a; x_k counts `copies` times.
+
+    Between two equal crowds Weiszfeld's steps are far too short in one direction: each is lengthened by Anderson's rule
+    (1965) from the one before, unless the sum of distances would grow. Products with C are linear: one a step.
+    """
+    floor = 1e-9 * float(np.median(r))
+
+    def sides(a: np.ndarray, along: np.ndarray) -> tuple[float, np.ndarray, float]:
+        moved = math.sqrt(max(float(a @ along), 0.0))
+        reached = np.maximum(_third_side(r, along, moved), floor)
+        return moved, reached, float(reached.sum()) + copies * max(moved, floor)
+
+    a = np.full(len(r), first)
+    along = C @ a
+    moved, reached, length = sides(a, along)
+    before: tuple[np.ndarray, ...] | None = None  # the last step, its products and where it led
+    shortest, stalled = length, 0
+    for _ in range(max_iterations):
+        w = 1 / reached
+        total = float(w.sum()) + copies / max(moved, floor)
+        step = w * r / total - a
+        turned = C @ step
+        size = math.sqrt(max(float(step @ turned), 0.0))  # |gradient| / total
+        ahead = (a + step, along + turned)
+        # convex: the excess is at most |gradient| times the way to the median, which lies among the updates
+        excess = size * total * max(float(reached.max()), moved)
+        if excess <= tolerance * length or size <= tolerance * float(np.median(reached)) or stalled == STALLED:
+            break
+        a, along = ahead
+        if before is not None and (bend := float((step - before[0]) @ (turned - before[1]))) > 0:
+            share = float(step @ (turned - before[1])) / bend
+            a, along = (new - share * (new - old) for new, old in zip(ahead, before[2:]))
+        before = (step, turned, *ahead)
+        last = length
+        moved, reached, length = sides(a, along)
+        if not length <= last:
+            a, along = ahead
+            moved, reached, length = sides(a, along)
+        stalled = 0 if length < shortest * (1 - 1e-15) else stalled + 1
+        shortest = min(length, shortest)
+    else:
+        warnings.warn(
+            f"geometric_median stopped at max_iterations={max_iterations} before tolerance={tolerance} was reached",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    a, along = ahead[0], C @ ahead[0]
+    return a, along, math.sqrt(max(float(a @ along), 0.0))
 
 
 def _cosines(R: np.ndarray, r: np.ndarray) -> np.ndarray:
@@ -204,8 +250,8 @@ def centered_clipping(
     around = Updates(tables, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
     for _ in range(iterations):
         distances = _distances_to(u, flat)
-        with np.errstate(divide="ignore"):
-            shares = np.minimum(1.0, radius / distances) / u.n  # an overflowing distance has no share
+        with np.errstate(divide="ignore", over="ignore", under="ignore"):
+            shares = np.minimum(1.0, radius / distances) / u.n  # no share where even the distance overflows
         combine(around, np.append(shares, 1 - shares.sum()), flat, workers)  # in place, without another array
     return finish(u, flat, out, return_info, workers, None, distances)
 
@@ -223,10 +269,15 @@ def _center(u: Updates, center: Any) -> list[np.ndarray] | None:
 
 
 def _distances_to(u: Updates, c: list[np.ndarray]) -> np.ndarray:
-    squares = np.zeros(u.n)
-    for table, at in zip(u.layers, c):
-        for i, row in enumerate(table.arrays):
-            pair = np.zeros((2, 2))
-            _native.Rows([row, at]).add_sq_distances(pair, 0, 1)
-            squares[i] += pair[0, 1]
-    return np.sqrt(squares)
+    distances = np.empty(u.n)
+    for i in range(u.n):
+        pairs = [_native.Rows([table.arrays[i], at]) for table, at in zip(u.layers, c)]
+        square, scale = np.zeros((2, 2)), 1.0
+        for pair in pairs:
+            pair.add_sq_distances(square, 0, 1)
+        if u.dtype == DOUBLE and not SMALL <= square[0, 1] <= LARGE:
+            scale = LARGER if square[0, 1] < SMALL else SMALLER
+            square = scaled_sq_distances(pairs, scale, square)
+        with np.errstate(over="ignore", under="ignore"):
+            distances[i] = np.sqrt(square[0, 1]) / scale
+    return distances

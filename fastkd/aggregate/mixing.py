@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastkd import _check
-from fastkd.aggregate.running import as_count, as_workers, combine, require, sq_distances, usable
+from fastkd.aggregate.running import as_count, as_workers, combine, require, usable
+from fastkd.aggregate.scales import sq_distances_in_unit
 from fastkd.aggregate.updates import Updates
 
 __all__ = ["bucketing", "nearest_neighbor_mixing"]
@@ -47,7 +48,7 @@ def nearest_neighbor_mixing(updates: Any, f: int, *, workers: int = 1) -> Any:
     workers, f = as_workers(workers), as_count(f, "f")
     u, f = usable(updates, f)
     require(u.n, f, u.n > 2 * f, "n > 2f", "nearest_neighbor_mixing", "Allouah et al. 2023")
-    near = np.argsort(sq_distances(u, workers), axis=1, kind="stable")[:, : u.n - f]
+    near = np.argsort(sq_distances_in_unit(u, workers)[0], axis=1, kind="stable")[:, : u.n - f]
     for i, row in enumerate(near):  # itself always, also among its copies and where all distances overflow
         if i not in row:
             row[-1] = i

@@ -6,13 +6,15 @@ import numpy as np
 
 from fastkd._core import _native
 from fastkd.aggregate.running import sq_distances, sq_distances_and_largest
+from fastkd.aggregate.scales import SMALL, sq_distances_in_unit
 from fastkd.aggregate.updates import DOUBLE, SINGLE, Updates
 
 __all__ = ["krum_scores_of", "lowest_scores", "rough_distances"]
 
 SLACK = {SINGLE: 1e-5, DOUBLE: 1e-9}  # relative error that a rough distance never has (csrc/distances.inc.h)
 ROUNDING = 1e-12  # far above what the order of a sum changes in its last bits
-TINY = 1e-42  # absolute error of a column where squares are subnormal
+# absolute error of a column where squares are subnormal, which this thread's processor may take for 0
+TINY = {SINGLE: float(np.finfo(np.float32).tiny), DOUBLE: float(np.finfo(np.float64).tiny)}
 ROUGH_UP_TO = 1e36  # nor does a sum of that size come near the end of float32
 
 
@@ -40,16 +42,20 @@ def lowest_scores(
     overlap at the border need exact ones.
     """
     if D is None:
-        D = sq_distances(u, workers)
-        if u.n <= 64 and (few := _native.krum_choice(D, neighbors, m, ROUNDING, 0.0))[1] is not None:
-            return few[1], few[0]
-        scores = krum_scores_of(D, neighbors)
-        return np.sort(np.argsort(scores, kind="stable")[:m]), scores
+        D, scale = sq_distances_in_unit(u, workers)
+        scores, chosen = _choice(D, neighbors, m, ROUNDING, 0.0)
+        if chosen is None:
+            scores = krum_scores_of(D, neighbors)
+            chosen = np.sort(np.argsort(scores, kind="stable")[:m])
+        with np.errstate(over="ignore"):
+            return chosen, scores / scale / scale
     slack = SLACK[u.dtype]
-    tiny = TINY * neighbors * sum(table.d for table in u.layers)
-    if u.n <= 64 and (few := _native.krum_choice(D, neighbors, m, slack, tiny))[1] is not None:
-        return few[1], few[0]  # a hundred numbers, told apart sooner than NumPy has begun
-    scores = krum_scores_of(D, neighbors)
+    tiny = TINY[u.dtype] * neighbors * sum(table.d for table in u.layers)
+    scores, chosen = _choice(D, neighbors, m, slack, tiny)
+    if u.dtype == DOUBLE and scores.min() < SMALL:
+        return lowest_scores(u, None, neighbors, m, workers)
+    if chosen is not None:
+        return chosen, scores
     error = slack * scores + tiny
     low, high = scores - error, scores + error
     possible = low <= np.partition(high, m - 1)[m - 1]
@@ -60,6 +66,13 @@ def lowest_scores(
     scores[unclear] = krum_scores_of(_exact_rows(u, unclear, workers), neighbors)
     best = unclear[np.argsort(scores[unclear], kind="stable")[: m - int(certain.sum())]]
     return np.sort(np.r_[np.flatnonzero(certain), best]), scores
+
+
+def _choice(D: np.ndarray, neighbors: int, m: int, slack: float, tiny: float) -> tuple[np.ndarray, np.ndarray | None]:
+    """Scores and the positions of the lowest, None where errors leave them open."""
+    if len(D) <= 64:  # a hundred numbers, told apart sooner than NumPy has begun
+        return _native.krum_choice(D, neighbors, m, slack, tiny)
+    return krum_scores_of(D, neighbors), None
 
 
 def _exact_rows(u: Updates, rows: np.ndarray, workers: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Rules against their definitions, on every instruction set, and the laws they obey."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -212,6 +214,26 @@ def test_geometric_median_at_an_update_is_that_update():
     np.testing.assert_array_equal(aggregate.geometric_median(X), X[0])
 
 
+@pytest.mark.parametrize(("each", "spread"), [(5, 1e-6), (5, 1e-3), (100, 1e-3)])
+def test_geometric_median_between_two_equal_crowds(each, spread):
+    """Weiszfeld's own steps are a millionth of the way there. By symmetry the median is the center."""
+    crowd = spread * draw(each, 20)
+    X = np.vstack([crowd, 5 - crowd])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y = aggregate.geometric_median(X, max_iterations=200)
+    assert reference.sum_of_distances(X, y) <= reference.sum_of_distances(X, np.full(20, 2.5)) * (1 + 1e-10)
+
+
+def test_geometric_median_says_when_it_did_not_arrive():
+    X = draw(17, 50)
+    with pytest.warns(RuntimeWarning, match="max_iterations=3") as told:
+        y = aggregate.geometric_median(X, max_iterations=3)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    np.testing.assert_allclose(y, aggregate.geometric_median(X), atol=0.1)
+
+
 @pytest.mark.parametrize("far", [1e3, 1e5, 1e8])
 def test_geometric_median_feels_the_direction_not_the_distance(far):
     """For a client far away only its direction matters, and near ones keep their digits."""
@@ -260,6 +282,8 @@ def test_what_is_told_beside_the_result():
     np.testing.assert_allclose(info.gap_to_mean, np.linalg.norm(result - X.mean(axis=0)))
     assert aggregate.mean(X, return_info=True)[1].gap_to_mean == 0
     assert aggregate.median(X, return_info=True)[1].scores is None
+    same = np.vstack([np.zeros((6, 20)), X[6:]])  # whose geometric median is one update: no choice among clients
+    assert aggregate.geometric_median(same, return_info=True)[1].selected.tolist() == list(range(11))
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,22 @@ def test_float32_updates_whose_squares_overflow(each_isa, size):
     assert 2 not in selected("multi_krum", X, 1)
 
 
+@pytest.mark.parametrize("size", [1e-18, 1e-19, 1e-20])
+def test_where_the_processor_takes_small_numbers_for_zero(each_isa, size):
+    torch = pytest.importorskip("torch")
+    for seed in range(20):
+        X = (size * np.random.default_rng(seed).normal(size=(12, 20))).astype(np.float32)
+        X[1] *= np.float32(1e19)
+        expected = lowest(X, 3, 1).tolist(), lowest(X, 3, 7).tolist()
+        if not torch.set_flush_denormal(True):
+            pytest.skip("this processor keeps them")
+        try:
+            got = selected("krum", X, 3).tolist(), selected("multi_krum", X, 3).tolist()
+        finally:
+            torch.set_flush_denormal(False)
+        assert got == expected
+
+
 @quick
 @given(seed=st.integers(0, 2**32), n=st.integers(3, 30), kind=st.sampled_from(["whole", "normal", "far", "inf"]))
 def test_bulyan_takes_what_krum_takes_again_and_again(seed, n, kind):
