@@ -61,7 +61,7 @@ class OursRound:
         federation = FedMD(clients, data.public, temperature=TEMPERATURE, random_state=0, revisit_epochs=EPOCHS,
                            digest_epochs=EPOCHS)  # fmt: skip
         self.rounds = federation._rounds(0)
-        self.state = self.rounds.opening(0)
+        self.state = self.rounds.opening(self.rounds.blank(0))
         self.test = data.test
 
     def __call__(self) -> None:
