@@ -21,6 +21,7 @@ def networks(n=3, **options):
 # -- a client that raises ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:these clients failed in every round")
 @pytest.mark.parametrize("calls", [0, 3])
 def test_a_client_that_raises_while_it_is_scored_has_no_accuracy(calls):
     seen = []
