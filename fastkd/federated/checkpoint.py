@@ -82,6 +82,10 @@ def read_checkpoint(path: Any, settings: dict[str, Any]) -> State:
     header, tensors = read_file(path, FORMAT, settings)
     with describing(path):
         names = header["momenta"]
+        shape = tensors["parameters"].shape
+        for name, of_one in (("aggregate", shape), ("momenta", (len(names), *shape))):
+            if name in tensors and tensors[name].shape != of_one:
+                raise ValueError(f"{name} has shape {tensors[name].shape} instead of {of_one}")
         return State(
             entropy=int(header["entropy"]),
             parameters=tensors["parameters"],

@@ -64,7 +64,8 @@ class ExpGuard:
         distances = np.abs(away).sum(axis=1)
         usual = max(float(np.median(distances)), NEGLIGIBLE * float(np.abs(center).sum()))
         if usual > 0.0:
-            excess = np.clip(distances / usual - self.tolerance, 0.0, 10.0)
+            with np.errstate(over="ignore"):  # beside a huge value all the others are close to nothing
+                excess = np.clip(distances / usual - self.tolerance, 0.0, 10.0)
         else:  # more than half say nothing at all: whoever says something stands out
             excess = np.where(distances > 0.0, 10.0, 0.0)
         after = {**scores, **{name: scores.get(name, 0.0) + float(e) for name, e in zip(names, excess, strict=True)}}

@@ -12,6 +12,7 @@ from fastkd.federated.fedmd_checks import checked_temperature
 from fastkd.federated.fedmd_round import Public, Standing
 from fastkd.federated.result import DistillationRecord
 from fastkd.federated.students import FIXED, NETWORK, Student
+from fastkd.models._hyperparameters import real
 
 __all__ = ["packed", "read_standing", "require_storable", "write_packed"]
 
@@ -70,6 +71,8 @@ def read_standing(
             student.model.parameters = tensors[f"student{k}.parameters"]
             for name, array in (("m", run.optimizer.m), ("v", run.optimizer.v)):
                 array[...] = _array(tensors, f"student{k}.{name}", array.shape, array.dtype)
+            if (run.optimizer.v < 0.0).any():
+                raise ValueError(f"student{k}.v has mean squares below 0")
             run.optimizer.step = _count("step", step)
             run.n_iter = student.model.n_iter_ = _count("n_iter", n_iter)
             student.fresh = bool(fresh)
@@ -78,6 +81,8 @@ def read_standing(
             _count(name, plain[name])
         for client, number in plain["answers"].items():
             _count(f"answers of {client}", number)
+        for client, score in plain["scores"].items():
+            real(f"the score of {client}", score, low=0.0)
         checked_temperature(plain["temperature"], "temperature")
         history = [DistillationRecord.from_dict(record) for record in header["history"]]
         return Standing(**plain, history=history, **arrays)

@@ -73,6 +73,24 @@ def test_robust_training_leaves_a_file_as_well(tmp_path):
     assert len(again.history) == 3
 
 
+def test_robust_training_refuses_a_file_of_other_shapes(tmp_path):
+    path = tmp_path / "run.safetensors"
+    clients = [Client(f"c{i}", None, X[i * 12 :][:12], Y[i * 12 :][:12]) for i in range(3)]
+
+    def make(rounds):
+        return RobustFL(MLPClassifier((3,), random_state=0), clients, momentum=0.5, rounds=rounds, random_state=0,
+                        checkpoint=path)  # fmt: skip
+
+    make(2).run()
+    with safe_open(path, framework="numpy") as file:
+        kind, text = (file.metadata()[name] for name in ("format", "federation"))
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, short in (("aggregate", tensors["aggregate"][:1]), ("momenta", tensors["momenta"][:, :1])):
+        write_file(path, kind, json.loads(text), {**tensors, name: short})
+        with pytest.raises(CheckpointError, match=f"{name} has shape"):
+            make(3).run()
+
+
 # -- what a file may say ----------------------------------------------------------------------------------------------
 
 
@@ -109,6 +127,8 @@ def entry(*path, value):
         (tensor("rows", np.zeros(20, np.int32)), "rows must ascend"),
         (tensor("rows", np.full(20, 0.5)), "rows is float64"),
         (tensor("student0.m", np.zeros(1, np.float32)), "student0.m is float32"),
+        (lambda header, tensors: tensors.update({"student0.v": tensors["student0.v"] - 1.0}), "student0.v has"),
+        (entry("state", "scores", value={"c0": -1.0}), "the score of c0"),
         (tensor("student0.parameters", np.zeros(5, np.float32)), "parameters must have shape"),
         (entry("students", 0, value=[True, False, -5, 0]), "n_iter must be a whole number"),
         (entry("students", 0, value=[True, False, 5, 10**30]), "step must be a whole number"),

@@ -21,6 +21,7 @@ def networks(n=3, **options):
 # -- a client that raises ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:these clients failed in every round")
 @pytest.mark.parametrize("calls", [0, 3])
 def test_a_client_that_raises_while_it_is_scored_has_no_accuracy(calls):
     seen = []
@@ -216,3 +217,11 @@ def test_a_rounding_error_costs_no_trust_where_most_say_the_same(scale):
     assert set(scores.values()) == {0.0}
     tables[4] *= 1.01
     assert ExpGuard()(tables, list("abcde"), {})[1][4] < 1e-3
+
+
+def test_a_huge_value_is_no_overflow():
+    tables = np.random.default_rng(0).normal(size=(5, 4, 3))
+    tables[4] = 1.7e308
+    with np.errstate(over="raise"):
+        _, weights, _ = ExpGuard()(tables, list("abcde"), {})
+    assert weights[4] < 1e-4

@@ -49,6 +49,7 @@ def test_an_unusable_update_is_named_and_not_used(bowl, bowl_clients, kind):
 @pytest.mark.parametrize(
     ("fault", "why"), [(crash, "ConnectionError: line is dead"), (write_into_the_broadcast, "ValueError: .*read-only")]
 )
+@pytest.mark.filterwarnings("ignore:these clients failed in every round")
 def test_a_client_that_raises_is_a_dropout(bowl, bowl_clients, fault, why):
     clients = bowl_clients([1, 1, 1, 1], faults={"c1": fault})
     result = RobustFL(bowl(), clients, aggregator="mean", rounds=3, learning_rate=0.5, workers=2).run()
@@ -59,6 +60,7 @@ def test_a_client_that_raises_is_a_dropout(bowl, bowl_clients, fault, why):
     assert result.bytes_down == 3 * 4 * 4 * 8
 
 
+@pytest.mark.filterwarnings("ignore:these clients failed in every round")
 def test_a_rejected_update_counts_against_f_and_a_dropout_does_not(bowl, bowl_clients):
     # trimmed mean with f = 1 of the four gradients that are left: (-1 -2 -3 -10) -> with f = 0: -4, with f = 1: -2.5
     targets = [1, 2, 3, 10, 0]
