@@ -112,8 +112,11 @@ def numpy_routes(rule: str, X: np.ndarray, f: int) -> list[Contender]:
 
 
 def libraries(rule: str, X: np.ndarray, f: int) -> list[Contender]:
-    """byzfl on arrays and on tensors, Flower's functions. byzfl's Krum(f + 1) sums as many neighbors as ours with f."""
-    found = []
+    """byzfl on arrays and on tensors, Flower's functions, the package krum on tensors.
+
+    byzfl's Krum(f + 1) sums as many neighbors as ours with f; krum's Bulyan and geometric median are other rules.
+    """
+    found = krum_package(rule, X, f)
     if byzfl := optional("byzfl"):
         known: dict[str, Callable[[], Any]] = {
             "mean": lambda: byzfl.Average(),
@@ -144,6 +147,25 @@ def libraries(rule: str, X: np.ndarray, f: int) -> list[Contender]:
             results = [([row], 1) for row in X]
             found.append(Contender("flwr", lambda r: calls[rule](r)[0], (results,)))
     return found
+
+
+def krum_package(rule: str, X: np.ndarray, f: int) -> list[Contender]:
+    n = len(X)
+    calls: dict[str, tuple[str, str, dict[str, int]]] = {
+        "mean": ("average", "Average", {}),
+        "median": ("median", "Median", {}),
+        "trimmed mean": ("trimmed_mean", "TrimmedMean", {"f": f}),
+        "krum": ("krum", "Krum", {"n": n, "f": f}),
+        "multi-krum": ("multikrum", "MultiKrum", {"n": n, "f": f, "m": n - f - 2}),
+    }
+    torch = optional("torch")
+    if torch is None or rule not in calls or (rule == "median" and X.size > 16e6):  # more than torch.quantile takes
+        return []
+    if optional("krum.primitives.aggregators") is None:
+        return []
+    module, name, options = calls[rule]
+    aggregate = getattr(optional(f"krum.primitives.aggregators.{module}"), name).aggregate
+    return [Contender("krum, torch", lambda a: aggregate(a, **options), (torch.from_numpy(X),))]
 
 
 OWN_DEFINITION = {("multi-krum", "byzfl"), ("geometric median", "byzfl")}
@@ -197,13 +219,18 @@ def least_seconds(rule: str, X: np.ndarray, f: int) -> float | None:
     """What the machine needs at least: one reading of the updates; differences or comparisons."""
     n, d = X.shape
     by_pair = 4.0 * (n * (n - 1) / 2) * d  # subtract, multiply and add
-    halves = sorting(n - n // 2) + sorting(n // 2)  # the middle of two sorted halves takes 2 n - 2 minima and maxima
+
+    def halves(n: int) -> int:  # the middle of two sorted halves takes 2 n - 2 minima and maxima
+        return sorting(n - n // 2) + sorting(n // 2)
+
+    kept = n - 2 * f  # by Bulyan, which then takes the mean around their median
     work = {
         "mean": 2.0 * n * d,
-        "median": 2.0 * d * (2 * halves + 2 * n - 2),
-        "trimmed mean": 2.0 * d * (2 * halves + 2 * f + n - 2 * f),
+        "median": 2.0 * d * (2 * halves(n) + 2 * n - 2),
+        "trimmed mean": 2.0 * d * (2 * halves(n) + 2 * f + n - 2 * f),
         "krum": by_pair,
         "multi-krum": by_pair + 2.0 * n * d,
+        "bulyan": by_pair + 2.0 * d * (2 * halves(kept) + 2 * kept - 2 + kept - 2 * f),
         "geometric median": by_pair + 2.0 * n * d,
     }
     if rule not in work:

@@ -18,7 +18,9 @@ LEARNING_RATE = 0.5
 def robust_federation(data: Any, settings: Settings) -> Federation:
     """Test accuracy of every rule under every attack; the rows are dealt to the desks at random.
 
-    With client momentum 0.9: without it no rule withstands "a little is enough" (Karimireddy, He and Jaggi 2021).
+    With client momentum 0.9, since "a little is enough" hides in the noise of batches, which momentum averages away
+    (Karimireddy, He and Jaggi 2021): with small batches and many attackers no rule withstands it otherwise, see
+    docs/robust.md.
     """
     from fastkd.federated import (
         ALittleIsEnough,

@@ -114,9 +114,8 @@ def play_round(state: State, cohort: Cohort, settings: Settings) -> tuple[State,
         raise ValueError(f"no client answered ({'; '.join(f'{name}: {why}' for name, why in failed.items())})")
     settings.aggregation.check_rejected(len(answered), rejected)
     usable = {cohort.clients[k].name: v for k in answered if isinstance(v := vectors[k], np.ndarray)}
-    outcome = settings.aggregation(
-        np.stack(list(usable.values())), len(rejected), state.aggregate, generator(entropy, t, MIXING)
-    )
+    mixing = generator(entropy, t, MIXING)
+    outcome = settings.aggregation(list(usable.values()), len(rejected), state.aggregate, mixing)
     with np.errstate(over="ignore", invalid="ignore"):
         parameters = state.parameters - np.asarray(settings.learning_rate, outcome.vector.dtype) * outcome.vector
     if not np.isfinite(parameters).all():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastkd import aggregate
+from fastkd.aggregate import running
+from fastkd.aggregate.updates import read
 from fastkd.federated.checkpoint import stable
 
 __all__ = ["Aggregation", "Outcome"]
@@ -84,9 +86,14 @@ class Aggregation:
             raise ValueError(f"{r} of {n} updates are unusable, {bound} ({listed})")
 
     def __call__(
-        self, updates: np.ndarray, n_rejected: int, last: np.ndarray | None, rng: np.random.Generator
+        self,
+        updates: Sequence[np.ndarray] | np.ndarray,
+        n_rejected: int,
+        last: np.ndarray | None,
+        rng: np.random.Generator,
     ) -> Outcome:
-        """Aggregate finite updates (n, d); `n_rejected` others were left out, and count against f."""
+        """Aggregate n finite updates, read in place; `n_rejected` others were left out, and count against f."""
+        dtype, shape = updates[0].dtype, updates[0].shape
         f = max(self.f - n_rejected, 0)
         mixed, members = self._mix(updates, f, rng)
         options = {**self.options, **self._own_f(f)}
@@ -96,30 +103,36 @@ class Aggregation:
         extra: dict[str, Any] = {"return_info": True} if "return_info" in self._accepts else {}
         if "workers" in self._accepts:
             extra["workers"] = self.workers
-        answer = rule(mixed, **extra)
+        answer = rule(mixed if isinstance(self.rule, str) else np.asarray(mixed), **extra)
         vector, info = answer if extra.get("return_info") else (answer, None)
-        vector = np.asarray(vector, updates.dtype)
-        if vector.shape != updates.shape[1:]:
-            raise ValueError(f"the aggregator must return shape {updates.shape[1:]}; it returned {vector.shape}")
-        with np.errstate(over="ignore", invalid="ignore"):
-            gap = float(np.linalg.norm(vector - updates.mean(axis=0, dtype=np.float64)))
+        vector = np.asarray(vector, dtype)
+        if vector.shape != shape:
+            raise ValueError(f"the aggregator must return shape {shape}; it returned {vector.shape}")
+        if mixed is updates and isinstance(info, aggregate.AggregateInfo):
+            gap = info.gap_to_mean
+        else:
+            u = read(updates, look=False)
+            flat = np.ascontiguousarray(vector.ravel(), u.dtype)
+            gap = running.gap_to_mean(u, [flat], running.as_workers(self.workers))
         selected = _selected(info, len(mixed))
         if selected is not None:
             selected = None if members is None else np.unique(np.concatenate([members[k] for k in selected]))
         return Outcome(vector, selected, gap)
 
-    def _mix(self, updates: np.ndarray, f: int, rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray] | None]:
+    def _mix(
+        self, updates: Sequence[np.ndarray] | np.ndarray, f: int, rng: np.random.Generator
+    ) -> tuple[Any, list[np.ndarray] | None]:
         """Pre-aggregated updates, and which updates each of them stands for."""
         each = [np.array([k]) for k in range(len(updates))]
         if self.pre is None:
             return updates, each
         if self.pre == "nearest_neighbor_mixing":
-            return aggregate.nearest_neighbor_mixing(updates, f, **self.pre_options), each
+            return aggregate.nearest_neighbor_mixing(updates, f, **{"workers": self.workers, **self.pre_options}), each
         if self.pre == "bucketing":  # the buckets must be unknown to attackers, so they are drawn anew every round
             order, size = rng.permutation(len(updates)), int(self.pre_options["size"])
-            mixed = aggregate.bucketing(updates[order], **self.pre_options)
+            mixed = aggregate.bucketing([updates[k] for k in order], **{"workers": self.workers, **self.pre_options})
             return mixed, [order[k : k + size] for k in range(0, len(order), size)]
-        return np.asarray(self.pre(updates), updates.dtype), None
+        return np.asarray(self.pre(np.asarray(updates)), updates[0].dtype), None
 
 
 def _named(spec: Any, what: str) -> tuple[Any, dict[str, Any]]:

@@ -68,7 +68,7 @@ def test_a_changed_setting_is_another_federation(tmp_path, first, then, named):
         lambda: functools.partial(double, scale=3.0),
         lambda: Shift(1.0, {"to": [np.random.default_rng(0), object(), SignFlip()]}),
         lambda: model(random_state=np.random.default_rng(0)).get_params(),
-        lambda: (lambda updates: updates[0]),
+        lambda: lambda updates: updates[0],
         lambda: [Mimic(), ALittleIsEnough(z=1.5), np.arange(3), None, "name", np.float32],
     ],
 )

@@ -1,4 +1,6 @@
-"""Rules of byzfl and Flower where their definitions are ours, and where they differ, how."""
+"""Rules of byzfl, Flower and krum where their definitions are ours, and where they differ, how."""
+
+import importlib
 
 import numpy as np
 import pytest
@@ -24,6 +26,21 @@ def byzfl():
 @pytest.fixture
 def flower():
     return pytest.importorskip("flwr.server.strategy.aggregate", reason="flwr is not installed", exc_type=ImportError)
+
+
+@pytest.fixture
+def krum():
+    """The rule of that module and class of the package krum, on an array."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip(
+        "krum.primitives.aggregators", reason="krum (for Python >= 3.12) is not installed", exc_type=ImportError
+    )
+
+    def call(module, name, X, **options):
+        rule = getattr(importlib.import_module(f"krum.primitives.aggregators.{module}"), name)
+        return rule.aggregate(torch.from_numpy(X), **options).numpy()
+
+    return call
 
 
 def as_results(X):
@@ -111,3 +128,25 @@ def test_flower_weighs_multi_krum_by_what_clients_claim(flower, X):
     greedy = int(chosen[0])
     results[greedy] = (results[greedy][0], 10**12)
     np.testing.assert_allclose(flat(flower.aggregate_krum(results, F, N - F - 2)), X[greedy], atol=1e-9)
+
+
+def test_krum_package(krum, X):
+    close = {"rtol": 1e-10, "atol": 1e-13}
+    np.testing.assert_allclose(aggregate.mean(X), krum("average", "Average", X), **close)
+    np.testing.assert_allclose(aggregate.median(X), krum("median", "Median", X), **close)
+    np.testing.assert_allclose(aggregate.trimmed_mean(X, F), krum("trimmed_mean", "TrimmedMean", X, f=F), **close)
+    np.testing.assert_array_equal(aggregate.krum(X, F), krum("krum", "Krum", X, n=N, f=F))
+    many = krum("multikrum", "MultiKrum", X, n=N, f=F, m=N - F - 2)
+    np.testing.assert_allclose(aggregate.multi_krum(X, F), many, **close)
+
+
+def test_krum_package_stops_the_geometric_median_at_a_distance(krum, X):
+    """Theirs floors distances at 0.1, which changes nothing while all are larger, and stops at steps of 1e-6."""
+    theirs = krum("geometric_median", "GeometricMedian", X, n=N, f=F, tol=0.0, max_iter=300)
+    np.testing.assert_allclose(aggregate.geometric_median(X), theirs, rtol=1e-6, atol=1e-8)
+
+
+def test_krum_package_keeps_two_fewer_for_bulyan(krum, X):
+    """n - 2f - 2 choices, then a trimmed mean; ours are n - 2f, then the mean around their median."""
+    theirs = krum("bulyan", "Bulyan", X, n=N, f=F, m=1)
+    assert np.abs(aggregate.bulyan(X, F) - theirs).max() > 1e-3
