@@ -30,7 +30,8 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     out : ndarray or list of ndarrays, optional
         Where to write: shape and dtype of one update.
     return_info : bool
-        Also return an `AggregateInfo`.
+        Also return an `AggregateInfo`, whose gap to the mean takes one more pass over the updates (none where this is
+        their plain mean).
 
     Returns
     -------
@@ -52,11 +53,12 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     """
     workers = as_workers(workers)
     u, _ = enough(read(updates, look=out is not None), None)  # an error must leave `out` as it was
+    gap = 0.0 if weights is None else None
     flat = targets(u, out)
     if not sums(u, _shares(weights, u), flat, workers):
         u, _ = enough(without_rejected(u), None)
         combine(u, _shares(weights, u), flat, workers)
-    return finish(u, flat, out, return_info, workers)
+    return finish(u, flat, out, return_info, workers, gap=gap)
 
 
 def _shares(weights: Any, u: Updates) -> np.ndarray:
@@ -78,7 +80,7 @@ def median(updates: Any, *, workers: int = 1, out: Any = None, return_info: bool
     """Coordinate-wise median (Yin et al. 2018); the mean of the two middle values for even n.
 
     (torch.median takes the lower one.)
-    Breaks down at half: it stays within the honest values of each coordinate while fewer than n / 2 lie.
+    Breaks down at half: it stays within the honest values of each coordinate while fewer than n / 2 lie. n <= 65535.
     Parameters, result and errors are those of `mean`.
 
     Examples
@@ -109,7 +111,7 @@ def trimmed_mean(updates: Any, f: int, *, workers: int = 1, out: Any = None, ret
     Raises
     ------
     ValueError
-        As `mean`, and for n <= 2f or more than f clients with NaN or inf.
+        As `mean`, and for n <= 2f, n > 65535 or more than f clients with NaN or inf.
 
     Examples
     --------
@@ -130,7 +132,8 @@ def trimmed_mean(updates: Any, f: int, *, workers: int = 1, out: Any = None, ret
 def meamed(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
     """Mean around the median (Xie, Koyejo and Gupta 2018): of each coordinate the n - f values nearest to its median.
 
-    Of two values equally near the lower counts as nearer. Parameters, result and errors are those of `trimmed_mean`.
+    Of two values equally near the lower counts as nearer. n <= 65535.
+    Parameters, result and errors are those of `trimmed_mean`.
 
     Examples
     --------

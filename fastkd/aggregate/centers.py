@@ -211,7 +211,8 @@ def centered_clipping(
 ) -> Any:
     """Center plus the mean of the differences from it, each clipped to `radius` (Karimireddy, He and Jaggi 2021).
 
-    y = c + (1/n) sum_i (x_i - c) min(1, radius / |x_i - c|), `iterations` times over.
+    y = c + (1/n) sum_i (x_i - c) min(1, radius / |x_i - c|), `iterations` times over. The scores of its info are the
+    |x_i - c| of the last time, before the step.
 
     Parameters
     ----------

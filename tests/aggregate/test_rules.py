@@ -280,7 +280,13 @@ def test_what_is_told_beside_the_result():
     assert info.rejected.size == 0
     np.testing.assert_allclose(info.scores, reference.krum_scores(X, 2))
     np.testing.assert_allclose(info.gap_to_mean, np.linalg.norm(result - X.mean(axis=0)))
-    assert aggregate.mean(X, return_info=True)[1].gap_to_mean == 0
+    for single in (X.astype(np.float32), list(X.astype(np.float32))):  # rounding of the mean is no gap
+        assert aggregate.mean(single, return_info=True)[1].gap_to_mean == 0
+    result, info = aggregate.mean(X, weights=[2, *[1] * 10], return_info=True)
+    np.testing.assert_allclose(info.gap_to_mean, np.linalg.norm(result - X.mean(axis=0)))
+    start = np.full(20, 0.5)
+    scores = aggregate.centered_clipping(X, 1.0, start, return_info=True)[1].scores
+    np.testing.assert_allclose(scores, np.linalg.norm(X - start, axis=1))
     assert aggregate.median(X, return_info=True)[1].scores is None
     same = np.vstack([np.zeros((6, 20)), X[6:]])  # whose geometric median is one update: no choice among clients
     assert aggregate.geometric_median(same, return_info=True)[1].selected.tolist() == list(range(11))
