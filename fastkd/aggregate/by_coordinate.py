@@ -24,7 +24,7 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     updates : array of shape (n, d), or sequence of n arrays of one shape, or of n lists of layer arrays
         Updates of n clients; see `fastkd.aggregate` on what becomes of NaN and inf.
     weights : array of shape (n,), optional
-        Weights of the clients, finite, >= 0, not all zero; equal by default.
+        Weights of the clients, finite, >= 0, not all zero; equal by default. Those of rejected clients do not matter.
     workers : int
         Threads, -1 for one a core. The result does not depend on it.
     out : ndarray or list of ndarrays, optional
@@ -52,24 +52,28 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     array([1.5, 3. ])
     """
     workers = as_workers(workers)
-    u, _ = enough(read(updates, look=out is not None), None)  # an error must leave `out` as it was
+    w = None if weights is None else _check.as_real(weights, "weights", np.float64)
+    bad = w is not None and not ((w >= 0) & np.isfinite(w)).all()  # which does not matter where the client is rejected
+    look = bad or out is not None  # an error must leave `out` as it was
+    u, _ = enough(read(updates, look=look), None)
     gap = 0.0 if weights is None else None
     flat = targets(u, out)
-    if not sums(u, _shares(weights, u), flat, workers):
+    if not sums(u, _shares(w, u), flat, workers):
         u, _ = enough(without_rejected(u), None)
-        combine(u, _shares(weights, u), flat, workers)
+        combine(u, _shares(w, u), flat, workers)
     return finish(u, flat, out, return_info, workers, gap=gap)
 
 
-def _shares(weights: Any, u: Updates) -> np.ndarray:
+def _shares(w: np.ndarray | None, u: Updates) -> np.ndarray:
     """Weights of the usable clients, with sum 1."""
-    if weights is None:
+    if w is None:
         return np.full(u.n, 1 / u.n)
-    n = u.given
-    w = _check.as_real(weights, "weights", np.float64)
-    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any():
-        raise ValueError(f"weights must be {n} finite numbers >= 0; got shape {w.shape}")
+    if w.shape != (u.given,):
+        raise ValueError(f"weights must be {u.given} numbers, one a client; got shape {w.shape}")
     w = w[u.clients]
+    bad = np.flatnonzero(~((w >= 0) & np.isfinite(w)))
+    if len(bad):
+        raise ValueError(f"weights must be finite and >= 0; got {w[bad[0]]} for client {u.clients[bad[0]]}")
     if not w.any():
         raise ValueError("weights of the usable clients are all zero")
     w = w / w.max()

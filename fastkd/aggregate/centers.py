@@ -13,7 +13,7 @@ from fastkd._core import _native
 from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, targets, usable
 from fastkd.aggregate.scales import LARGE, LARGER, SMALL, SMALLER, scaled_sq_distances, sq_distances_in_unit
 from fastkd.aggregate.screening import TINY, rough_distances
-from fastkd.aggregate.updates import DOUBLE, SINGLE, Updates, read, without_rejected
+from fastkd.aggregate.updates import COLUMNS, DOUBLE, SINGLE, Updates, read, without_rejected
 
 __all__ = ["centered_clipping", "geometric_median"]
 
@@ -246,7 +246,7 @@ def centered_clipping(
     c = _center(u, center)
     flat = targets(u, out)
     for k, to in enumerate(flat):
-        to[:] = 0 if c is None else c[k]
+        to.reshape(u.shapes[k])[...] = 0 if c is None else c[k]
     tables = [_native.Rows([*table.arrays, at]) for table, at in zip(u.layers, flat)]
     around = Updates(tables, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
     for _ in range(iterations):
@@ -261,12 +261,17 @@ def _center(u: Updates, center: Any) -> list[np.ndarray] | None:
     if center is None:
         return None
     given = list(center) if u.listed else [center]
-    arrays = [_check.as_real(a, "center", u.dtype) for a in given]
+    arrays = [np.asarray(_check.as_array(a, "center")) for a in given]
     if [a.shape for a in arrays] != u.shapes:
         raise ValueError(f"center must have the shape of one update, {u.shapes}; got {[a.shape for a in arrays]}")
-    if not all(np.isfinite(a).all() for a in arrays):
-        raise ValueError("center must be finite")
-    return [a.reshape(-1) for a in arrays]
+    for a in arrays:
+        flat = a.reshape(-1) if a.flags.c_contiguous else a.flat
+        for c in range(0, a.size, COLUMNS):  # an update may be most of the memory that there is
+            with np.errstate(over="ignore"):
+                block = np.asarray(flat[c : c + COLUMNS], u.dtype)
+            if not np.isfinite(block).all():
+                raise ValueError(f"center must be finite, and numbers of {u.dtype} like the updates")
+    return arrays
 
 
 def _distances_to(u: Updates, c: list[np.ndarray]) -> np.ndarray:
