@@ -250,9 +250,10 @@ def centered_clipping(
     tables = [_native.Rows([*table.arrays, at]) for table, at in zip(u.layers, flat)]
     around = Updates(tables, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
     for _ in range(iterations):
-        distances = _distances_to(u, flat)
+        distances, scales = _distances_to(u, flat)
         with np.errstate(divide="ignore", over="ignore", under="ignore"):
-            shares = np.minimum(1.0, radius / distances) / u.n  # no share where even the distance overflows
+            shares = np.minimum(1.0, radius * scales / distances) / u.n
+            distances /= scales
         combine(around, np.append(shares, 1 - shares.sum()), flat, workers)  # in place, without another array
     return finish(u, flat, out, return_info, workers, None, distances)
 
@@ -274,16 +275,16 @@ def _center(u: Updates, center: Any) -> list[np.ndarray] | None:
     return arrays
 
 
-def _distances_to(u: Updates, c: list[np.ndarray]) -> np.ndarray:
-    distances = np.empty(u.n)
+def _distances_to(u: Updates, c: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(distances of the updates from c times scales, scales), which are 1 unless squares overflow or underflow."""
+    distances, scales = np.empty(u.n), np.ones(u.n)
     for i in range(u.n):
         pairs = [_native.Rows([table.arrays[i], at]) for table, at in zip(u.layers, c)]
-        square, scale = np.zeros((2, 2)), 1.0
+        square = np.zeros((2, 2))
         for pair in pairs:
             pair.add_sq_distances(square, 0, 1)
         if u.dtype == DOUBLE and not SMALL <= square[0, 1] <= LARGE:
-            scale = LARGER if square[0, 1] < SMALL else SMALLER
-            square = scaled_sq_distances(pairs, scale, square)
-        with np.errstate(over="ignore", under="ignore"):
-            distances[i] = np.sqrt(square[0, 1]) / scale
-    return distances
+            scales[i] = LARGER if square[0, 1] < SMALL else SMALLER
+            square = scaled_sq_distances(pairs, float(scales[i]), square)
+        distances[i] = np.sqrt(square[0, 1])
+    return distances, scales

@@ -69,8 +69,6 @@ def read(updates: Any, *, look: bool = True) -> Updates:
     TypeError
         For a client whose dtype is complex, object or text (named).
     """
-    if isinstance(updates, Iterator | ValuesView):
-        updates = list(updates)
     rows = list(updates) if type(updates) is np.ndarray and updates.ndim == 2 else updates
     # a matrix or vectors that serve as they are: no more to check (subclasses may be masked)
     if _native.alike(rows) and all(type(row) is np.ndarray for row in rows):
@@ -122,6 +120,8 @@ def _per_client(updates: Any) -> tuple[list[list[np.ndarray]], bool]:
         if len(a) == 0:
             raise ValueError(f"updates hold no client: shape {a.shape}")
         return [[row] for row in np.asarray(a)], False
+    if isinstance(updates, Iterator | ValuesView):
+        updates = list(updates)
     if not isinstance(updates, Sequence) or isinstance(updates, str | bytes):
         raise TypeError(f"updates must be an array or a sequence of arrays; got {type(updates).__name__}")
     if len(updates) == 0:
