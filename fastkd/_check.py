@@ -12,11 +12,17 @@ _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def as_array(x: Any, name: str) -> np.ndarray:
-    """Anything with __array__, DLPack or columns as an ndarray of numbers; objects, strings and complex raise."""
+    """Anything with __array__, DLPack or columns as an ndarray of numbers; objects, strings and complex raise.
+
+    bfloat16 tensors, for which NumPy has no type, become float32; masked entries raise.
+    """
     if isinstance(x, np.ndarray):
+        if type(x) is not np.ndarray and np.ma.is_masked(x):
+            raise ValueError(f"{name} has masked entries, which are no numbers: fill them, as with filled(0.0)")
         a = x
     elif hasattr(x, "detach") and hasattr(x, "cpu"):  # a torch tensor may require grad or live elsewhere
-        a = np.asarray(x.detach().cpu())
+        x = x.detach().cpu()
+        a = np.asarray(x.float() if str(x.dtype) == "torch.bfloat16" else x)
     elif hasattr(x, "to_numpy"):
         a = np.asarray(x.to_numpy())
     elif hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
@@ -34,12 +40,16 @@ def as_array(x: Any, name: str) -> np.ndarray:
 def as_real(x: Any, name: str, dtype: Any = None) -> np.ndarray:
     """A C-contiguous, aligned float32 or float64 array.
 
-    Float32 stays, every other real type becomes float64 (or all become `dtype`).
+    Float32 stays, every other real type becomes float64 (or all become `dtype`); what that cannot hold becomes inf.
     """
     a = as_array(x, name)
     if dtype is None:
         dtype = a.dtype if a.dtype in _REAL else np.float64
-    return np.require(a, np.dtype(dtype).newbyteorder("="), ["C", "A"])
+    dtype = np.dtype(dtype).newbyteorder("=")
+    if a.dtype.itemsize <= dtype.itemsize:
+        return np.require(a, dtype, ["C", "A"])
+    with np.errstate(over="ignore"):
+        return np.require(a, dtype, ["C", "A"])
 
 
 def as_matrix(X: Any, name: str = "X", dtype: Any = None, n_features: int | None = None) -> np.ndarray:

@@ -1,12 +1,14 @@
 """Aggregation of updates from clients that may lie.
 
-`updates` are an (n, d) array, a sequence of n arrays of one shape, or of n lists of layer arrays; they are read in
-place (rows whose entries are not adjacent, and other types than float32 and float64, are copied). A result has the
-shape of one update, float32 if all updates are float32 and float64 otherwise, and never shares memory with an update.
+`updates` are an (n, d) array, a sequence or iterator of n arrays of one shape, or of n lists of layer arrays; they are
+read in place (rows whose entries are not adjacent, and other types than float32 and float64, are copied). A result has
+the shape of one update, float32 if all updates are float32 (or bfloat16 tensors) and float64 otherwise, and never
+shares memory with an update.
 
 An update with NaN or inf is rejected before the rule runs: it is left out and counts against f, so that the rule runs
 on the other n - r with f - r. More than f rejected raise ValueError; for rules without f, half or more do. Huge finite
-values are legal: distances to them may be inf, and then they are never chosen.
+values are legal and do not win: where distances overflow between the updates of the many, they are taken in another
+unit. Order statistics (median, trimmed_mean, meamed, bulyan) serve up to 65535 clients.
 """
 
 from __future__ import annotations

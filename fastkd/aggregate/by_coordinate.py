@@ -24,13 +24,14 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     updates : array of shape (n, d), or sequence of n arrays of one shape, or of n lists of layer arrays
         Updates of n clients; see `fastkd.aggregate` on what becomes of NaN and inf.
     weights : array of shape (n,), optional
-        Weights of the clients, finite, >= 0, not all zero; equal by default.
+        Weights of the clients, finite, >= 0, not all zero; equal by default. Those of rejected clients do not matter.
     workers : int
         Threads, -1 for one a core. The result does not depend on it.
     out : ndarray or list of ndarrays, optional
         Where to write: shape and dtype of one update.
     return_info : bool
-        Also return an `AggregateInfo`.
+        Also return an `AggregateInfo`, whose gap to the mean takes one more pass over the updates (none where this is
+        their plain mean).
 
     Returns
     -------
@@ -51,23 +52,28 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     array([1.5, 3. ])
     """
     workers = as_workers(workers)
-    u, _ = enough(read(updates, look=out is not None), None)  # an error must leave `out` as it was
+    w = None if weights is None else _check.as_real(weights, "weights", np.float64)
+    bad = w is not None and not ((w >= 0) & np.isfinite(w)).all()  # which does not matter where the client is rejected
+    look = bad or out is not None  # an error must leave `out` as it was
+    u, _ = enough(read(updates, look=look), None)
+    gap = 0.0 if weights is None else None
     flat = targets(u, out)
-    if not sums(u, _shares(weights, u), flat, workers):
+    if not sums(u, _shares(w, u), flat, workers):
         u, _ = enough(without_rejected(u), None)
-        combine(u, _shares(weights, u), flat, workers)
-    return finish(u, flat, out, return_info, workers)
+        combine(u, _shares(w, u), flat, workers)
+    return finish(u, flat, out, return_info, workers, gap=gap)
 
 
-def _shares(weights: Any, u: Updates) -> np.ndarray:
+def _shares(w: np.ndarray | None, u: Updates) -> np.ndarray:
     """Weights of the usable clients, with sum 1."""
-    if weights is None:
+    if w is None:
         return np.full(u.n, 1 / u.n)
-    n = u.given
-    w = _check.as_real(weights, "weights", np.float64)
-    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any():
-        raise ValueError(f"weights must be {n} finite numbers >= 0; got shape {w.shape}")
+    if w.shape != (u.given,):
+        raise ValueError(f"weights must be {u.given} numbers, one a client; got shape {w.shape}")
     w = w[u.clients]
+    bad = np.flatnonzero(~((w >= 0) & np.isfinite(w)))
+    if len(bad):
+        raise ValueError(f"weights must be finite and >= 0; got {w[bad[0]]} for client {u.clients[bad[0]]}")
     if not w.any():
         raise ValueError("weights of the usable clients are all zero")
     w = w / w.max()
@@ -78,7 +84,7 @@ def median(updates: Any, *, workers: int = 1, out: Any = None, return_info: bool
     """Coordinate-wise median (Yin et al. 2018); the mean of the two middle values for even n.
 
     (torch.median takes the lower one.)
-    Breaks down at half: it stays within the honest values of each coordinate while fewer than n / 2 lie.
+    Breaks down at half: it stays within the honest values of each coordinate while fewer than n / 2 lie. n <= 65535.
     Parameters, result and errors are those of `mean`.
 
     Examples
@@ -109,7 +115,7 @@ def trimmed_mean(updates: Any, f: int, *, workers: int = 1, out: Any = None, ret
     Raises
     ------
     ValueError
-        As `mean`, and for n <= 2f or more than f clients with NaN or inf.
+        As `mean`, and for n <= 2f, n > 65535 or more than f clients with NaN or inf.
 
     Examples
     --------
@@ -130,7 +136,8 @@ def trimmed_mean(updates: Any, f: int, *, workers: int = 1, out: Any = None, ret
 def meamed(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
     """Mean around the median (Xie, Koyejo and Gupta 2018): of each coordinate the n - f values nearest to its median.
 
-    Of two values equally near the lower counts as nearer. Parameters, result and errors are those of `trimmed_mean`.
+    Of two values equally near the lower counts as nearer. n <= 65535.
+    Parameters, result and errors are those of `trimmed_mean`.
 
     Examples
     --------

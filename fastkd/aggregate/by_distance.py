@@ -154,7 +154,7 @@ def bulyan(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
 
     Krum chooses n - 2f updates one after the other, each time among those that are left (with their number less f and 2
     as its neighbors, at least 1); then each coordinate is the mean of the n - 4f chosen values nearest to their median.
-    So does Flower; other libraries differ in what they select.
+    So does Flower; other libraries differ in what they select. n <= 65535.
     Parameters, result and errors are those of `krum`.
 
     Examples

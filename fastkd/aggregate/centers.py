@@ -13,7 +13,7 @@ from fastkd._core import _native
 from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, targets, usable
 from fastkd.aggregate.scales import LARGE, LARGER, SMALL, SMALLER, scaled_sq_distances, sq_distances_in_unit
 from fastkd.aggregate.screening import TINY, rough_distances
-from fastkd.aggregate.updates import DOUBLE, SINGLE, Updates, read, without_rejected
+from fastkd.aggregate.updates import COLUMNS, DOUBLE, SINGLE, Updates, read, without_rejected
 
 __all__ = ["centered_clipping", "geometric_median"]
 
@@ -211,7 +211,8 @@ def centered_clipping(
 ) -> Any:
     """Center plus the mean of the differences from it, each clipped to `radius` (Karimireddy, He and Jaggi 2021).
 
-    y = c + (1/n) sum_i (x_i - c) min(1, radius / |x_i - c|), `iterations` times over.
+    y = c + (1/n) sum_i (x_i - c) min(1, radius / |x_i - c|), `iterations` times over. The scores of its info are the
+    |x_i - c| of the last time, before the step.
 
     Parameters
     ----------
@@ -245,13 +246,14 @@ def centered_clipping(
     c = _center(u, center)
     flat = targets(u, out)
     for k, to in enumerate(flat):
-        to[:] = 0 if c is None else c[k]
+        to.reshape(u.shapes[k])[...] = 0 if c is None else c[k]
     tables = [_native.Rows([*table.arrays, at]) for table, at in zip(u.layers, flat)]
     around = Updates(tables, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
     for _ in range(iterations):
-        distances = _distances_to(u, flat)
+        distances, scales = _distances_to(u, flat)
         with np.errstate(divide="ignore", over="ignore", under="ignore"):
-            shares = np.minimum(1.0, radius / distances) / u.n  # no share where even the distance overflows
+            shares = np.minimum(1.0, radius * scales / distances) / u.n
+            distances /= scales
         combine(around, np.append(shares, 1 - shares.sum()), flat, workers)  # in place, without another array
     return finish(u, flat, out, return_info, workers, None, distances)
 
@@ -260,24 +262,29 @@ def _center(u: Updates, center: Any) -> list[np.ndarray] | None:
     if center is None:
         return None
     given = list(center) if u.listed else [center]
-    arrays = [_check.as_real(a, "center", u.dtype) for a in given]
+    arrays = [np.asarray(_check.as_array(a, "center")) for a in given]
     if [a.shape for a in arrays] != u.shapes:
         raise ValueError(f"center must have the shape of one update, {u.shapes}; got {[a.shape for a in arrays]}")
-    if not all(np.isfinite(a).all() for a in arrays):
-        raise ValueError("center must be finite")
-    return [a.reshape(-1) for a in arrays]
+    for a in arrays:
+        flat = a.reshape(-1) if a.flags.c_contiguous else a.flat
+        for c in range(0, a.size, COLUMNS):  # an update may be most of the memory that there is
+            with np.errstate(over="ignore"):
+                block = np.asarray(flat[c : c + COLUMNS], u.dtype)
+            if not np.isfinite(block).all():
+                raise ValueError(f"center must be finite, and numbers of {u.dtype} like the updates")
+    return arrays
 
 
-def _distances_to(u: Updates, c: list[np.ndarray]) -> np.ndarray:
-    distances = np.empty(u.n)
+def _distances_to(u: Updates, c: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(distances of the updates from c times scales, scales), which are 1 unless squares overflow or underflow."""
+    distances, scales = np.empty(u.n), np.ones(u.n)
     for i in range(u.n):
         pairs = [_native.Rows([table.arrays[i], at]) for table, at in zip(u.layers, c)]
-        square, scale = np.zeros((2, 2)), 1.0
+        square = np.zeros((2, 2))
         for pair in pairs:
             pair.add_sq_distances(square, 0, 1)
         if u.dtype == DOUBLE and not SMALL <= square[0, 1] <= LARGE:
-            scale = LARGER if square[0, 1] < SMALL else SMALLER
-            square = scaled_sq_distances(pairs, scale, square)
-        with np.errstate(over="ignore", under="ignore"):
-            distances[i] = np.sqrt(square[0, 1]) / scale
-    return distances
+            scales[i] = LARGER if square[0, 1] < SMALL else SMALLER
+            square = scaled_sq_distances(pairs, float(scales[i]), square)
+        distances[i] = np.sqrt(square[0, 1])
+    return distances, scales

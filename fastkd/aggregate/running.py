@@ -82,8 +82,9 @@ def finish(
     workers: int,
     selected: np.ndarray | None = None,
     scores: np.ndarray | None = None,
+    gap: float | None = None,
 ) -> Any:
-    """The result in its shape, with an `AggregateInfo` if wanted."""
+    """The result in its shape, with an `AggregateInfo` if wanted; its gap to the mean is computed unless given."""
     if out is None:
         result = u.shaped(flat)
     else:
@@ -98,7 +99,8 @@ def finish(
         every = np.full(u.given, np.nan)
         every[u.clients] = scores
         scores = every
-    return result, AggregateInfo(chosen.copy(), scores, u.rejected, gap_to_mean(u, flat, workers))
+    gap = gap_to_mean(u, flat, workers) if gap is None else gap
+    return result, AggregateInfo(chosen.copy(), scores, u.rejected, gap)
 
 
 def sums(u: Updates, weights: np.ndarray, flat: Flat, workers: int) -> bool:

@@ -24,11 +24,19 @@ def sq_distances_in_unit(u: Updates, workers: int) -> tuple[np.ndarray, float]:
     D = sq_distances(u, workers)
     if u.dtype == SINGLE or u.n == 1:  # squares of float32 are within float64
         return D, 1.0
-    typical = float(np.median(np.partition(D, u.n // 2, axis=1)[:, u.n // 2]))
+    typical = _typical(D)
     if SMALL <= typical <= LARGE:
         return D, 1.0
     scale = LARGER if typical < SMALL else SMALLER
-    return scaled_sq_distances(u.layers, scale, D), scale
+    scaled = scaled_sq_distances(u.layers, scale, D)
+    if typical == 0 and _typical(scaled) == 0:  # most updates are the same one: others are better told apart unscaled
+        return D, 1.0
+    return scaled, scale
+
+
+def _typical(D: np.ndarray) -> float:
+    half = len(D) // 2
+    return float(np.median(np.partition(D, half, axis=1)[:, half]))
 
 
 def scaled_sq_distances(tables: list[_native.Rows], scale: float, D: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, ValuesView
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +70,8 @@ def read(updates: Any, *, look: bool = True) -> Updates:
         For a client whose dtype is complex, object or text (named).
     """
     rows = list(updates) if type(updates) is np.ndarray and updates.ndim == 2 else updates
-    if _native.alike(rows):  # a matrix or vectors that serve as they are: no more to check
+    # a matrix or vectors that serve as they are: no more to check (subclasses may be masked)
+    if _native.alike(rows) and all(type(row) is np.ndarray for row in rows):
         rows, n = list(rows), len(rows)
         everyone = Updates([_native.Rows(rows)], [rows[0].shape], False, rows[0].dtype, np.arange(n), NOBODY, n)
         return without_rejected(everyone) if look else everyone
@@ -119,6 +120,8 @@ def _per_client(updates: Any) -> tuple[list[list[np.ndarray]], bool]:
         if len(a) == 0:
             raise ValueError(f"updates hold no client: shape {a.shape}")
         return [[row] for row in np.asarray(a)], False
+    if isinstance(updates, Iterator | ValuesView):
+        updates = list(updates)
     if not isinstance(updates, Sequence) or isinstance(updates, str | bytes):
         raise TypeError(f"updates must be an array or a sequence of arrays; got {type(updates).__name__}")
     if len(updates) == 0:
@@ -158,7 +161,8 @@ def _flat(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A row for the kernels: `a` itself where its memory serves, else a copy."""
     if a.ndim == 1 and a.dtype == dtype and _serves(a):
         return a
-    return np.require(a, dtype, ["C", "A"]).reshape(-1)
+    with np.errstate(over="ignore"):  # what float64 cannot hold is inf, and rejected
+        return np.require(a, dtype, ["C", "A"]).reshape(-1)
 
 
 def share_columns(d: int, workers: int, work: Callable[[int, int], None]) -> None:

@@ -20,6 +20,7 @@ n, d, names, info = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(","), 
 options = {"trimmed_mean": {"f": 1}, "meamed": {"f": 1}, "krum": {"f": 1}, "multi_krum": {"f": 1}, "bulyan": {"f": 1},
            "centered_clipping": {"radius": 1.0}}
 def run(n, d):
+    options["centered_clipping"]["center"] = np.full(d, 0.1)  # in float64, another type than the updates
     base = np.empty(n + d, np.float32)
     np.random.default_rng(0).standard_normal(dtype=np.float32, out=base)
     rows = [base[i : i + d] for i in range(n)]

@@ -271,6 +271,12 @@ def test_mean_and_bucketing_by_hand():
     assert sorted(map(tuple, shuffled)) == sorted(map(tuple, X))
 
 
+def test_the_gap_of_the_mean_takes_no_pass(monkeypatch):
+    monkeypatch.setattr(running, "gap_to_mean", None)
+    for X in (draw(11, 20), draw(11, 20, np.float32), list(draw(11, 20))):
+        assert aggregate.mean(X, return_info=True)[1].gap_to_mean == 0
+
+
 def test_what_is_told_beside_the_result():
     X = draw(11, 20)
     X[3] += 100
@@ -280,7 +286,11 @@ def test_what_is_told_beside_the_result():
     assert info.rejected.size == 0
     np.testing.assert_allclose(info.scores, reference.krum_scores(X, 2))
     np.testing.assert_allclose(info.gap_to_mean, np.linalg.norm(result - X.mean(axis=0)))
-    assert aggregate.mean(X, return_info=True)[1].gap_to_mean == 0
+    result, info = aggregate.mean(X, weights=[2, *[1] * 10], return_info=True)
+    np.testing.assert_allclose(info.gap_to_mean, np.linalg.norm(result - X.mean(axis=0)))
+    start = np.full(20, 0.5)
+    scores = aggregate.centered_clipping(X, 1.0, start, return_info=True)[1].scores
+    np.testing.assert_allclose(scores, np.linalg.norm(X - start, axis=1))
     assert aggregate.median(X, return_info=True)[1].scores is None
     same = np.vstack([np.zeros((6, 20)), X[6:]])  # whose geometric median is one update: no choice among clients
     assert aggregate.geometric_median(same, return_info=True)[1].selected.tolist() == list(range(11))

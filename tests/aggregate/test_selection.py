@@ -70,6 +70,12 @@ def test_many_updates_alike_are_chosen_by_position(each_isa):
     assert selected("multi_krum", X, 5, 12).tolist() == lowest(X, 5, 12).tolist()
 
 
+def test_others_are_told_apart_where_most_updates_are_the_same():
+    X = np.array([[0.0], [0.0], [0.0], [0.0], [9.0], [5.0], [2.0]])
+    assert selected("multi_krum", X, 0, 5).tolist() == lowest(X, 0, 5).tolist() == [0, 1, 2, 3, 6]
+    assert selected("multi_krum", X, 2, 5).tolist() == lowest(X, 2, 5).tolist() == [0, 1, 2, 3, 6]
+
+
 @pytest.mark.parametrize("size", [1e30, 1e38])
 def test_float32_updates_whose_squares_overflow(each_isa, size):
     X = np.random.default_rng(0).normal(size=(9, 40)).astype(np.float32)

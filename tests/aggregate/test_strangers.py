@@ -194,6 +194,65 @@ def test_torch_tensors():
     np.testing.assert_array_equal(np.concatenate(result), aggregate.krum(X, 2))
 
 
+def test_half_precision_tensors():
+    torch = pytest.importorskip("torch")
+    X = honest(dtype=np.float32)
+    for dtype, result in ((torch.bfloat16, np.float32), (torch.float16, np.float64)):
+        t = torch.from_numpy(X).to(dtype)
+        expected = aggregate.median(t.float().numpy().astype(result))
+        for given in (t, list(t)):
+            np.testing.assert_array_equal(aggregate.median(given), expected)
+            assert aggregate.median(given).dtype == result
+
+
+def test_masked_entries_are_no_numbers():
+    X = honest()
+    hidden = np.ma.masked_array(X, mask=X > 2)
+    with pytest.raises(ValueError, match="updates has masked entries"):
+        aggregate.median(hidden)
+    with pytest.raises(ValueError, match="client 4 has masked entries"):
+        aggregate.median([*X[:4], np.ma.masked_array(X[4], mask=np.arange(37) == 3), *X[5:]])
+    np.testing.assert_array_equal(aggregate.median(np.ma.masked_array(X)), aggregate.median(X))
+
+
+def test_updates_that_can_be_walked_only_once():
+    X = honest()
+    for given in (iter(X), (x for x in X), dict(enumerate(X)).values(), map(np.asarray, X)):
+        np.testing.assert_array_equal(aggregate.krum(given, 2), aggregate.krum(X, 2))
+
+
+def test_weights_of_rejected_clients_do_not_matter():
+    X = honest(4)
+    X[2, 5] = np.nan
+    weights = np.array([1.0, 2.0, np.nan, 3.0])
+    kept = [0, 1, 3]
+    np.testing.assert_allclose(aggregate.mean(X, weights=weights), np.average(X[kept], axis=0, weights=weights[kept]))
+    for bad in (np.nan, np.inf, -1.0):
+        weights[3] = bad
+        with pytest.raises(ValueError, match=f"got {bad} for client 3"):
+            aggregate.mean(X, weights=weights)
+    with pytest.raises(ValueError, match="weights must be 4 numbers"):
+        aggregate.mean(X, weights=[1.0, 2.0, 3.0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_the_type_of_the_updates():
+    X = honest(dtype=np.float32)
+    centers = [np.full(37, 1e300), np.full((2, 37), 1e300)[:, ::-1][0], np.full(37, np.nan)]
+    if np.finfo(np.longdouble).max > np.finfo(float).max:
+        centers.append(np.full(37, np.longdouble("1e400")))
+        beyond = honest().astype(np.longdouble)
+        beyond[3] = np.longdouble("1e400")
+        assert aggregate.median(beyond, return_info=True)[1].rejected.tolist() == [3]
+        with pytest.raises(ValueError, match="weights must be finite"):
+            aggregate.mean(X, weights=np.full(11, np.longdouble("1e400")))
+    for center in centers:
+        out = np.zeros(37, np.float32)
+        with pytest.raises(ValueError, match="center must be finite, and numbers of float32"):
+            aggregate.centered_clipping(X, 1.0, center, out=out)
+        assert not out.any()
+
+
 def test_dtypes():
     X = np.arange(12).reshape(4, 3)
     for dtype in (np.int8, np.int64, np.uint16, np.float16, bool, ">f8"):
