@@ -62,8 +62,9 @@ def test_a_round_hands_the_updates_over_as_they_are(bowl, bowl_clients, monkeypa
         seen.append(type(updates))
         return plain(self, updates, *others)
 
+    federation = RobustFL(bowl(), bowl_clients([1, 2, 3]), rounds=1)
     monkeypatch.setattr(Aggregation, "__call__", spy)
-    RobustFL(bowl(), bowl_clients([1, 2, 3]), rounds=1).run()
+    federation.run()
     assert seen == [list]
 
 
