@@ -128,7 +128,7 @@ def _shortest(
     Between two equal crowds Weiszfeld's steps are far too short in one direction: each is lengthened by Anderson's rule
     (1965) from the one before, unless the sum of distances would grow. Products with C are linear: one a step.
     """
-    floor = 1e-9 * float(np.median(r))
+    floor = 1e-9 * _middle(r)
 
     def sides(a: np.ndarray, along: np.ndarray) -> tuple[float, np.ndarray, float]:
         moved = math.sqrt(max(float(a @ along), 0.0))
@@ -149,7 +149,7 @@ def _shortest(
         ahead = (a + step, along + turned)
         # convex: the excess is at most |gradient| times the way to the median, which lies among the updates
         excess = size * total * max(float(reached.max()), moved)
-        if excess <= tolerance * length or size <= tolerance * float(np.median(reached)) or stalled == STALLED:
+        if excess <= tolerance * length or size <= tolerance * _middle(reached) or stalled == STALLED:
             break
         a, along = ahead
         if before is not None and (bend := float((step - before[0]) @ (turned - before[1]))) > 0:
@@ -171,6 +171,11 @@ def _shortest(
         )
     a, along = ahead[0], C @ ahead[0]
     return a, along, math.sqrt(max(float(a @ along), 0.0))
+
+
+def _middle(x: np.ndarray) -> float:
+    """The upper median, a tenth of the time of np.median's."""
+    return float(np.partition(x, len(x) // 2)[len(x) // 2])
 
 
 def _cosines(R: np.ndarray, r: np.ndarray) -> np.ndarray:
