@@ -117,8 +117,8 @@ def throughput_table(cases: list[dict[str, Any]]) -> list[str]:
             cells.append(f"{peer['name']} {format_seconds(peer['seconds'])}" if peer else "")
             cells.append(ratio(peer["seconds"], ours["seconds"]) if ours and peer else "")
             if aims:
-                reached = peer["seconds"] / ours["seconds"] if ours and peer else 0.0
-                cells.append(against_aim(reached, AIMS.get(case["row"])))
+                aim = AIMS.get(case["row"])
+                cells.append(against_aim(peer["seconds"] / ours["seconds"], aim) if ours and peer else "")
         lines.append("| " + " | ".join(cells + [_cell(by_name.get(n)) for n in others]) + " |")
     return lines
 
