@@ -34,8 +34,9 @@ def evaluate(
 
     Parameters
     ----------
-    condensed_sets : Condensed, list of them, or dict name -> Condensed
-        Made from X and y alone.
+    condensed_sets : Condensed, list of them, or dict name -> Condensed or list of them
+        Made from X and y alone. A list in a dict holds one set a seed, drawn with different random states: only then
+        do the intervals know how much one draw of a method differs from the next.
     X, y : training data, as `condense` had them
     X_test, y_test : test data
         Later than X in a time series; in time order.
@@ -65,10 +66,10 @@ def evaluate(
     >>> sorted({trial.name for trial in report.trials})
     ['centroids', 'distribution_matching', 'full', 'kmedoids', 'random']
     """
-    sets = _named(condensed_sets)
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds:
         raise ValueError("evaluate needs at least one seed")
+    sets = _named(condensed_sets, len(seeds))
     baselines = list(baselines)
     if not set(baselines) <= set(CHOSEN):
         raise ValueError(f"baselines must be among {', '.join(CHOSEN)}; got {baselines}")
@@ -76,35 +77,36 @@ def evaluate(
     y, y_test = (np.asarray(a.to_numpy() if hasattr(a, "to_numpy") else a) for a in (y, y_test))
     if len(X) != len(y) or len(X_test) != len(y_test) or not len(X_test):
         raise ValueError("X and y, and X_test and y_test, must have as many rows as each other, and at least one")
-    for name, small in sets.items():
-        if small.X.shape[1] != X.shape[1]:
-            raise ValueError(f"{name} has {small.X.shape[1]} features; X has {X.shape[1]}")
-    first = next(iter(sets.values()))
+    for name, draws in sets.items():
+        if {small.X.shape[1] for small in draws} != {X.shape[1]}:
+            raise ValueError(f"{name} has {draws[0].X.shape[1]} features; X has {X.shape[1]}")
     regression = _is_regression(y)
+    if not regression and set(np.unique(y_test).tolist()).isdisjoint(np.unique(y).tolist()):
+        raise ValueError(f"no label of y_test is one of y: {np.unique(y_test)[:5].tolist()} ({y_test.dtype})")
     models = _models(model, regression)
     trials = []
     full = Condensed(np.asarray(X), y)
     for label, estimator in models.items():
         trials.append(_trial("full", label, estimator, [full] * len(seeds), X_test, y_test, seeds, regression, True))
-        for name, small in sets.items():
-            trials.append(
-                _trial(name, label, estimator, [small] * len(seeds), X_test, y_test, seeds, regression, False)
-            )
-    sizes = sorted({_per_class(small, regression) for small in sets.values()})
-    taken = {small.info.get("method") for small in sets.values()} | set(sets)
+        for name, draws in sets.items():
+            every = draws * len(seeds) if len(draws) == 1 else draws
+            trials.append(_trial(name, label, estimator, every, X_test, y_test, seeds, regression, False))
+    firsts = {name: draws[0] for name, draws in sets.items()}
+    weighted = any(small.sample_weight is not None for small in firsts.values())
+    options = {"class_weights": "prior"} if weighted else {}  # the same class shares for all
+    sizes = sorted({_per_class(small, regression) for small in firsts.values()})
+    taken = {(small.info.get("method"), _per_class(small, regression)) for small in firsts.values()}
     for method in baselines:
-        if method in taken:
-            continue
         for size in sizes:
-            made = [condense(X, y, method=method, per_class=size, random_state=seed) for seed in seeds]
-            if first.sample_weight is not None:  # the same class shares for all
-                made = [
-                    condense(X, y, method=method, per_class=size, random_state=s, class_weights="prior") for s in seeds
-                ]
+            if (method, size) in taken:
+                continue
+            made = [condense(X, y, method=method, per_class=size, random_state=seed, **options) for seed in seeds]
             name = method if len(sizes) == 1 else f"{method} {size}"
+            while name in sets:
+                name += "'"
             for label, estimator in models.items():
                 trials.append(_trial(name, label, estimator, made, X_test, y_test, seeds, regression, False))
-    return CondenseReport(tuple(trials), y_test, regression, confidence, sets, _some_rows(X, y))
+    return CondenseReport(tuple(trials), y_test, regression, confidence, firsts, _some_rows(X, y))
 
 
 def evaluate_walk_forward(
@@ -113,7 +115,7 @@ def evaluate_walk_forward(
     y: Any,
     *,
     folds: int = 4,
-    purge: int = 0,
+    purge: int = 1,
     embargo: int = 0,
     per_class: int = 10,
     model: Any = None,
@@ -123,14 +125,14 @@ def evaluate_walk_forward(
 ) -> CondenseReport:
     """Condense each training part of a walk forward, test on the rows after it, and report on all folds together.
 
-    Features are standardized with the mean and deviation of each training part.
+    Features are standardized with the mean and deviation of each training part. Every method is drawn once a seed.
 
     Parameters
     ----------
     methods : names of methods, or dict name -> options of `condense`
     X, y : features and labels in time order
     folds, purge, embargo
-        See `fastkd.features.walk_forward`.
+        See `fastkd.features.walk_forward`. Labels that look h rows ahead need purge >= h.
     per_class, model, seeds, baselines
         See `condense` and `evaluate`.
     """
@@ -144,11 +146,14 @@ def evaluate_walk_forward(
         scaler = Standardizer().fit(X[train])
         before, after = scaler.transform(X[train]), scaler.transform(X[test])
         sets = {
-            name: condense(
-                before,
-                y[train],
-                **{"method": name, "per_class": per_class, "random_state": int(rng.integers(2**31)), **options},
-            )
+            name: [
+                condense(
+                    before,
+                    y[train],
+                    **{"method": name, "per_class": per_class, "random_state": int(rng.integers(2**31)), **options},
+                )
+                for _ in range(seeds)
+            ]
             for name, options in wanted.items()
         }
         reports.append(evaluate(sets, before, y[train], after, y[test], model=model, seeds=seeds, baselines=baselines))
@@ -177,14 +182,24 @@ def _trial(name, label, estimator, sets, X_test, y_test, seeds, regression, full
     cost = float(np.mean([s.info.get("seconds", 0.0) for s in sets]))
     learnt = not full and small.info.get("method") not in CHOSEN
     return Trial(
-        name, label, len(small.X), small.n_bytes, np.array(scores), float(np.mean(seconds)), cost, full, learnt
+        name,
+        label,
+        len(small.X),
+        small.n_bytes,
+        np.array(scores),
+        float(np.mean(seconds)),
+        cost,
+        full,
+        learnt,
+        draws=len({id(s) for s in sets}),
     )
 
 
-def _named(sets: Any) -> dict[str, Condensed]:
+def _named(sets: Any, seeds: int) -> dict[str, list[Condensed]]:
+    """The draws of each set: one, or one a seed."""
     if isinstance(sets, Condensed):
         sets = [sets]
-    wrong = TypeError("condensed_sets must be Condensed objects: one, a list, or a dict of them")
+    wrong = TypeError("condensed_sets must be Condensed objects: one, a list, or a dict of them or of lists")
     if not isinstance(sets, Mapping):
         sets = list(sets)
         if not all(isinstance(small, Condensed) for small in sets):
@@ -197,9 +212,13 @@ def _named(sets: Any) -> dict[str, Condensed]:
                 name += "'"
             named[name] = small
         sets = named
-    if not sets or not all(isinstance(small, Condensed) for small in sets.values()):
+    every = {name: [given] if isinstance(given, Condensed) else list(given) for name, given in sets.items()}
+    if not every or not all(isinstance(small, Condensed) for draws in every.values() for small in draws):
         raise wrong
-    return dict(sets)
+    for name, draws in every.items():
+        if len(draws) not in (1, seeds):
+            raise ValueError(f"{name} must be one set or one a seed; got {len(draws)} for {seeds} seeds")
+    return every
 
 
 def _is_regression(y: np.ndarray) -> bool:

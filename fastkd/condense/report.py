@@ -27,6 +27,7 @@ class Trial:
     condense_seconds: float
     full: bool
     learnt: bool
+    draws: int = 0  # condensed sets that were drawn: 1 is the same for all seeds, 0 not told
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,18 @@ class CondenseReport:
                 float(np.mean([getattr(t, k) for t in parts])) for k in ("train_seconds", "condense_seconds")
             )
             trials.append(
-                Trial(first.name, first.model, first.rows, first.n_bytes, scores, train, cost, first.full, first.learnt)
+                Trial(
+                    first.name,
+                    first.model,
+                    first.rows,
+                    first.n_bytes,
+                    scores,
+                    train,
+                    cost,
+                    first.full,
+                    first.learnt,
+                    first.draws,
+                )
             )
         last = reports[-1]
         y = np.concatenate([r.y_test for r in reports])
@@ -104,18 +116,15 @@ class CondenseReport:
         sentences = []
         for model in dict.fromkeys(t.model for t in self.trials):
             mine = [t for t in self.trials if t.model == model and not t.full]
-            for rows in sorted({t.rows for t in mine}):
-                here = [t for t in mine if t.rows == rows]
-                sentence = self._sentence(
-                    [t for t in here if t.learnt], [t for t in here if not t.learnt], f"{model}, {rows} rows"
-                )
-                if sentence:
-                    sentences.append(sentence)
+            simple = [t for t in mine if not t.learnt]
+            for rows in sorted({t.rows for t in mine if t.learnt} if simple else ()):
+                nearest = min((t.rows for t in simple), key=lambda n: abs(n - rows))
+                where = f"{model}, {rows} rows" + ("" if nearest == rows else f" against {nearest}")
+                rivals = [t for t in simple if t.rows == nearest]
+                sentences.append(self._sentence([t for t in mine if t.learnt and t.rows == rows], rivals, where))
         return "\n".join(sentences) or "no verdict: nothing learnt to compare with simple sets of the same size"
 
     def _sentence(self, learnt: list[Trial], simple: list[Trial], where: str) -> str:
-        if not learnt or not simple:
-            return ""
         best, rival = max(learnt, key=self.score), max(simple, key=self.score)
         gap, (low, high) = self.difference(best, rival)
         unit = 1 if self.regression else 100
@@ -124,6 +133,8 @@ class CondenseReport:
         cost = f"{best.condense_seconds:.2g} s against {rival.condense_seconds:.2g} s"
         if len(learnt) > 1:  # chosen by their score: the interval does not know of the choice
             cost += f"; the best of {len(learnt)} learnt and {len(simple)} simple sets"
+        if best.draws == 1 and len(best.scores) > 1:  # nor how much another draw would differ
+            cost += "; of one set: another that is drawn alike may do otherwise"
         if low > 0:
             return f"{where}: {name} wins: {numbers} of {self.metric} over {other} ({cost})."
         if high < 0:

@@ -155,3 +155,49 @@ def test_errors(blobs):
         evaluate(small, X, y, X, y, baselines=["best"])
     with pytest.raises(ValueError, match="at least one seed"):
         evaluate(small, X, y, X, y, seeds=[])
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_random_rows_under_another_name_are_seldom_called_better(each):
+    """With a draw a seed the intervals hold; with one draw for all they cannot, and the verdict says so."""
+    rng = np.random.default_rng(1)
+    told, trials = 0, 24
+    for k in range(trials):
+        y = rng.integers(0, 2, 900)
+        X = rng.normal(size=(900, 5)) + 0.6 * y[:, None]
+        drawn = [condense(X[:300], y[:300], method="random", per_class=5, random_state=100 * k + j) for j in range(6)]
+        for small in drawn:
+            small.info["method"] = "learnt"
+        model = {"m": MLPClassifier((), epochs=40, learning_rate=0.05)}
+        sets = {"learnt": drawn if each else drawn[0]}
+        verdict = evaluate(
+            sets, X[:300], y[:300], X[300:], y[300:], seeds=6, model=model, baselines=("random",)
+        ).verdict
+        assert ("of one set" in verdict) != each
+        told += "no difference" not in verdict
+    assert told <= trials // 4 if each else told > 0
+
+
+def test_every_size_has_its_rival_and_an_uneven_set_the_nearest():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [300, 12])
+    X = rng.normal(size=(312, 3)) + y[:, None]
+    few = condense(X, y, method="centroids", per_class=2, random_state=0)
+    many = condense(X, y, method="distribution_matching", per_class=6, iterations=5, random_state=0)
+    report = evaluate({"few": few, "many": many}, X, y, X, y, seeds=2, baselines=("centroids",))
+    assert {t.name for t in report.trials} == {"full", "few", "many", "centroids 6"}
+    assert "12 rows: " in report.verdict
+    keep = np.arange(len(many)) < 10  # as where a regime has too few rows of a class
+    uneven = Condensed(many.X[keep], many.y[keep], info=dict(many.info))
+    report = evaluate({"uneven": uneven}, X, y, X, y, seeds=2, baselines=("random",))
+    assert "10 rows against 12: " in report.verdict
+
+
+def test_a_list_is_one_set_a_seed_and_labels_must_be_of_one_kind():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 2)), np.arange(60) % 2
+    small = condense(X, y, method="random", per_class=3, random_state=0)
+    with pytest.raises(ValueError, match="one a seed; got 2 for 3"):
+        evaluate({"two": [small, small]}, X, y, X, y, seeds=3)
+    with pytest.raises(ValueError, match="no label of y_test"):
+        evaluate(small, X, y, X, y.astype(str), seeds=1)
