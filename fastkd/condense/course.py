@@ -129,8 +129,9 @@ class Course:
                     self.progress(done, self.iterations, loss)
         except KeyboardInterrupt:
             self.interrupted = True
-        if whole is not None:
-            self._save(**whole)
+        finally:  # errors of `progress` lose nothing either
+            if whole is not None:
+                self._save(**whole)
         return best
 
     def _save(self, state: State, best: State, mean: float, stalled: int, done: int, rng: Any) -> None:

@@ -33,7 +33,7 @@ def print_of(rows: Rows) -> str:
     """Sizes and a checksum of all rows and labels: a pass over them."""
     crc = 0
     for X, y in rows.blocks():
-        crc = zlib.crc32(np.ascontiguousarray(y), zlib.crc32(X, crc))
+        crc = zlib.crc32(np.ascontiguousarray(y).data, zlib.crc32(X.data, crc))
     return f"{len(rows)} x {rows.n_features} {rows.dtype}, CRC {crc:08x}"
 
 

@@ -14,10 +14,10 @@ from fastkd.models import MLPClassifier
 FEW = {"method": "distribution_matching", "per_class": 2, "random_state": 0}
 
 
-def stop_at(at):
+def stop_at(at, error=KeyboardInterrupt):
     def progress(done, total, loss):
         if done == at:
-            raise KeyboardInterrupt
+            raise error
 
     return progress
 
@@ -32,6 +32,15 @@ def test_an_interrupt_saves_the_last_whole_step(blobs, tmp_path):
     assert seen[0] == 18
     np.testing.assert_array_equal(rest.X, whole.X)
     assert rest.history == whole.history
+
+
+def test_an_error_of_progress_saves_it_too(blobs, tmp_path):
+    options = FEW | {"iterations": 40, "learning_rate": 0.1, "checkpoint": tmp_path / "c.npz"}
+    with pytest.raises(BrokenPipeError):
+        condense(*blobs, progress=stop_at(17, BrokenPipeError), **options)
+    seen = []
+    condense(*blobs, progress=lambda done, *_: seen.append(done), **options)
+    assert seen[0] == 18
 
 
 def test_an_interrupt_within_a_step_undoes_it(tmp_path):
