@@ -1,5 +1,6 @@
 """Interrupts, checkpoints, and arguments that cannot be: nothing is lost, nothing of another problem is taken."""
 
+import itertools
 import json
 import signal
 import threading
@@ -101,13 +102,12 @@ def test_an_interrupt_of_the_search_keeps_what_was_scored(blobs, monkeypatch, wo
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads")
 def test_control_c_while_threads_search(blobs, monkeypatch):
     """The signal meets the main thread, which only waits; the trials in the others must end, too."""
-    steps = []
-    run = Course.run
+    steps, run, last = itertools.count(1), Course.run, []
 
     def count(self, state, step, rng):
         def counted(state, rng):
-            steps.append(1)
-            if len(steps) == 20:
+            last[:] = [number := next(steps)]
+            if number == 2000:  # all threads have long begun
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             return step(state, rng)
 
@@ -117,7 +117,7 @@ def test_control_c_while_threads_search(blobs, monkeypatch):
     small = condense(*blobs, iterations=500_000, workers=2, **FEW)
     assert small.info["interrupted"]
     assert small.info["iterations"] >= 1
-    assert len(steps) < 100_000  # one trial has that many
+    assert last[0] < 100_000  # one trial has that many
 
 
 def test_finished_trials_and_their_scores_are_kept(blobs, tmp_path, monkeypatch):
