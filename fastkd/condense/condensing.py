@@ -8,23 +8,24 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_positive, as_rng
+from fastkd._check import as_float, as_positive, as_rng
 from fastkd.condense import feature_matching, gradient_matching, kip, trajectory_matching, unrolled
 from fastkd.condense.centroids import k_means
 from fastkd.condense.condensed import Condensed
 from fastkd.condense.coresets import herding, k_center
-from fastkd.condense.course import Course
+from fastkd.condense.course import Checkpoint, Course
 from fastkd.condense.kmedoids import k_medoids
 from fastkd.condense.linear_sketch import linear_sketch
 from fastkd.condense.networks import Net, read_net
 from fastkd.condense.rows import Rows, is_stream, open_rows
-from fastkd.condense.start import joint_centroids, soft_labels
+from fastkd.condense.start import as_whole, check_teacher, joint_centroids, soft_labels, stamp_of
 
 LEARNT: dict[str, tuple[Callable[..., Any], tuple[float, ...]]] = {
     "gradient_matching": (gradient_matching.gradient_matching, gradient_matching.LEARNING_RATES),
@@ -88,6 +89,7 @@ def condense(
         Of the rows. By default several are tried for a fifth of the iterations; the best at training a network goes
         on.
     iterations : int, optional
+        This one, `learning_rate`, `tol` and `checkpoint` are for methods that learn the rows.
     tol : float, optional
         Stop when the mean loss has not fallen by this share in five stretches of iterations.
     teacher : object with predict_proba, optional
@@ -97,17 +99,20 @@ def condense(
     progress : callable or bool, optional
         Called with (iteration, iterations, loss); True prints a line to standard error.
     checkpoint : path, optional
-        Saved now and then; if it is there, the same call goes on from it, with the same result as without a stop.
+        Saved every few seconds, after each trial of a learning rate, on Ctrl-C and at the end; if it is there, the same
+        call goes on from it, with the same result as without a stop. Only `iterations` and `tol` may differ. Needs
+        `random_state`.
     workers : int
         Threads for the trials of learning rates; -1 for one a core. The result does not depend on it.
     pool : int
         Rows a class that stay of a stream, and that centroids, herding and k-center look at; k-medoids look at 3000
-        of them at most.
+        of them at most. At least `per_class`.
 
     Returns
     -------
     Condensed
-        After Ctrl-C the best so far, with info["interrupted"] = True.
+        After Ctrl-C the best so far, with info["interrupted"] = True. If no step was finite, the rows it began with,
+        with info["diverged"] = True and a RuntimeWarning.
 
     Raises
     ------
@@ -127,10 +132,22 @@ def condense(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-    if not isinstance(per_class, int | np.integer) or isinstance(per_class, bool) or per_class < 1:
-        raise ValueError(f"per_class must be a whole number >= 1; got {per_class!r}")
+    per_class = as_whole(per_class, "per_class")
     if class_weights not in (None, "prior"):
         raise ValueError(f"class_weights must be None or 'prior'; got {class_weights!r}")
+    if workers != -1:
+        workers = as_whole(workers, "workers (-1 for one a core)")
+    if method in LEARNT:
+        iterations = None if iterations is None else as_whole(iterations, "iterations")
+        if tol is not None and not 0 <= as_float(tol, "tol") < np.inf:
+            raise ValueError(f"tol must be finite and >= 0; got {tol!r}")
+        if checkpoint is not None and random_state is None:
+            raise ValueError("a checkpoint needs random_state, a whole number: without it no call is the same again")
+    else:
+        given = {"checkpoint": checkpoint, "learning_rate": learning_rate, "iterations": iterations, "tol": tol}
+        _no_options(method, {name: value for name, value in given.items() if value is not None})
+    if method == "linear_sketch" and teacher is not None:
+        raise ValueError("linear_sketch gives combinations of rows with their values: a teacher cannot label them")
     began = time.perf_counter()
     rng = as_rng(random_state)
     if method == "linear_sketch":
@@ -138,13 +155,17 @@ def condense(
         rows_, values, seen = linear_sketch(X, y)
         info = {"method": method, "rows_seen": seen, "seconds": time.perf_counter() - began}
         return Condensed(rows_, values, {"loss": []}, info=info)
+    if as_whole(pool, "pool") < per_class:
+        raise ValueError(f"pool={pool} rows a class are fewer than per_class={per_class}: give a larger pool")
     rows = open_rows(X, y, pool=pool, rng=rng)
+    if teacher is not None:
+        check_teacher(teacher, rows)
     _enough(rows, per_class)
     if method in LEARNT:
         result = _learn(
             rows,
             method,
-            int(per_class),
+            per_class,
             model,
             rng,
             learning_rate,
@@ -157,10 +178,10 @@ def condense(
         )
     else:
         _no_options(method, options)
-        result = _choose(rows, method, int(per_class), rng, pool)
+        result = _choose(rows, method, per_class, rng, pool)
     result.info |= {
         "method": method,
-        "per_class": int(per_class),
+        "per_class": per_class,
         "rows_seen": int(rows.counts.sum()),
         "stream": is_stream(X),
         "seconds": time.perf_counter() - began,
@@ -196,6 +217,7 @@ def _choose(rows: Rows, method: str, per_class: int, rng: np.random.Generator, p
 
 def _learn(rows, method, per_class, model, rng, rate, iterations, tol, progress, checkpoint, workers, options):
     prepare, rates = LEARNT[method]
+    rate = None if rate is None else as_positive(rate, "learning_rate")
     known = [
         p
         for p in inspect.signature(prepare).parameters
@@ -216,62 +238,90 @@ def _learn(rows, method, per_class, model, rng, rate, iterations, tol, progress,
     net = read_net(model, rows.n_features, rows.n_outputs, rows.classes is None, rows.dtype, hidden)
     seed = int(rng.integers(2**62))
     history: dict[str, Any] = {}
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint.open(checkpoint, stamp_of(rows, net, method, per_class, rate, seed, options))
 
-    def run(rate: float, length: int | None, course: dict[str, Any]) -> tuple[Any, Course]:
+    def run(rate: float, length: int | None, **course: Any) -> tuple[Any, Course]:
         random = np.random.default_rng(seed)
         state, step, usual = prepare(rows, net, per_class, random, learning_rate=rate, **options)
-        stamp = f"{method}, {len(rows)} rows, {per_class} a class, rate {rate:g}, seed {seed}"
-        way = Course(length or iterations or usual, print_of=stamp, **course)
+        way = Course(length or iterations or usual, **course)
         return way.run(state, step, random), way
 
-    if rate is None and len(rates) > 1 and checkpoint is not None and os.path.exists(checkpoint):
-        rate = _rate_of(checkpoint, rates)
-    if rate is None and len(rates) > 1:
-        rate, history["search"], way, state = _search(
-            run, rows, net, rates, seed, workers, iterations, prepare, per_class, options
-        )
-        if way.interrupted:
-            history |= {"loss": way.losses, "learning_rate": rate}
-            info = {"interrupted": True, "converged": False, "iterations": len(way.losses), "options": options}
-            return _finish(rows, per_class, state, history, info)
-    rate = as_positive(rates[0] if rate is None else rate, "learning_rate")
-    state, way = run(rate, None, {"progress": progress, "checkpoint": checkpoint, "tol": tol})
+    way = None
+    if rate is None and kept is not None and kept.rate is not None:
+        rate, history["search"] = kept.rate, kept.search
+    elif rate is None and len(rates) > 1:
+        usual = prepare(rows, net, per_class, np.random.default_rng(seed), learning_rate=rates[0], **options)[2]
+        length = max(1, (iterations or usual) // SEARCH_SHARE)
+        rate, history["search"], way, state = _search(run, rows, net, rates, seed, workers, length, per_class, kept)
+    if way is None or not way.interrupted:
+        rate = rates[0] if rate is None else rate
+        if kept is not None:
+            kept.rate, kept.search = rate, history.get("search", {})
+        state, way = run(rate, None, progress=progress, checkpoint=kept, tol=tol)
     history |= {"loss": way.losses, "learning_rate": rate}
     info = {
         "interrupted": way.interrupted,
         "converged": way.converged,
+        "diverged": way.diverged,
         "iterations": len(way.losses),
         "options": options,
     }
+    if way.diverged:
+        warnings.warn(
+            f"{method}: not one step was finite, and the rows are those it began with; standardize X, or give a "
+            f"smaller learning_rate than {rate:g}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     return _finish(rows, per_class, state, history, info)
 
 
-def _search(run, rows, net, rates, seed, workers, iterations, prepare, per_class, options):
-    """The learning rate whose rows best train a network after some iterations; all scores; its course and state."""
-    usual = prepare(rows, net, per_class, np.random.default_rng(seed), learning_rate=rates[0], **options)[2]
-    usual = iterations or usual
+def _search(run, rows, net, rates, seed, workers, length, per_class, kept):
+    """The learning rate whose rows best train a network after some iterations; all scores; its course and state.
+
+    An interrupt, in any thread, ends all trials; those scored by then count.
+    """
     X, y = rows.sample(2000, np.random.default_rng(seed + 1))
+    stop, lock = threading.Event(), threading.Lock()
+    ran: dict[float, tuple[Any, Course]] = {}
+    scores: dict[float, float] = {}
+    if kept is not None:
+        kept.restore_trials(length, ran, scores)
 
-    stop = threading.Event()
-
-    def trial(rate: float):
-        if stop.is_set():
-            return None
-        state, way = run(rate, max(1, usual // SEARCH_SHARE), {})
+    def trial(rate: float) -> None:
+        if stop.is_set() or rate in scores:
+            return
+        state, way = ran[rate] = run(rate, length, stop=stop)
         if way.interrupted:
             stop.set()
         small = _finish(rows, per_class, state, {}, {})
-        return proxy_score(rows, net, small, X, y, np.random.default_rng(seed + 2)), rate, way, state
+        scores[rate] = proxy_score(rows, net, small, X, y, np.random.default_rng(seed + 2))
+        if kept is not None and not way.interrupted:
+            with lock:
+                kept.save_trials(length, ran, scores)
 
-    if workers == 1:
-        trials = [trial(rate) for rate in rates]
-    else:
-        with ThreadPoolExecutor(os.cpu_count() if workers == -1 else workers) as threads:
-            trials = list(threads.map(trial, rates))
-    done = [t for t in trials if t is not None]
-    best = max(done, key=lambda t: t[0])
-    best[2].interrupted = stop.is_set()
-    return best[1], {f"{t[1]:g}": t[0] for t in done}, best[2], best[3]
+    try:
+        if workers == 1:
+            for rate in rates:
+                trial(rate)
+        else:
+            with ThreadPoolExecutor(os.cpu_count() if workers == -1 else workers) as threads:
+                try:
+                    list(threads.map(trial, rates))
+                except KeyboardInterrupt:
+                    stop.set()  # now, as leaving the block waits for the threads
+                    raise
+    except KeyboardInterrupt:
+        stop.set()
+        if not ran:  # not a step yet
+            raise
+    scored = {f"{rate:g}": scores[rate] for rate in rates if rate in scores}
+    best = max((r for r in rates if r in ran), key=lambda r: scores.get(r, -np.inf))
+    state, way = ran[best]
+    way.interrupted = stop.is_set()
+    return best, scored, way, state
 
 
 def proxy_score(
@@ -341,13 +391,3 @@ def _printer(progress: Any, method: str) -> Callable[[int, int, float], None] | 
             print(text, file=sys.stderr, flush=True)
 
     return line
-
-
-def _rate_of(checkpoint: Any, rates: tuple[float, ...]) -> float | None:
-    """The learning rate that a checkpoint was made with."""
-    import json
-
-    from fastkd.condense.condensed import read_arrays
-
-    stamp = json.loads(str(read_arrays(checkpoint).get("about", np.array("{}")))).get("of", "")
-    return next((rate for rate in rates if f"rate {rate:g}," in stamp), None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,59 @@ Step = Callable[[State, np.random.Generator], float]
 
 
 @dataclass(eq=False)
+class Checkpoint:
+    """The file that a condensation goes on from: first the finished trials of learning rates, then the course."""
+
+    path: str | os.PathLike[str]
+    of: dict[str, str]  # what makes the problem; another one is refused
+    rate: float | None = None  # of the course; None while rates are tried
+    search: dict[str, float] = field(default_factory=dict)  # rate -> score
+    about: dict[str, Any] = field(default_factory=dict)
+    arrays: State = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], of: dict[str, str]) -> Checkpoint:
+        """What the file holds, if it is there; one of another problem, or none at all, raises."""
+        if not Path(path).exists():
+            return cls(path, of)
+        arrays = read_arrays(path)
+        try:
+            about = json.loads(str(arrays.pop("about")))
+            theirs, rate, search = dict(about["of"]), about["rate"], dict(about["search"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path} is no checkpoint of a condensation; delete it or give another path") from None
+        differ = [k for k in sorted({*theirs, *of}) if theirs.get(k) != of.get(k)]
+        if differ:
+            parts = "; ".join(f"{k}: {theirs.get(k)} there, {of.get(k)} here" for k in differ)
+            raise ValueError(f"checkpoint {path} is of another condensation ({parts}); delete it or give another path")
+        return cls(path, of, rate, search, about, arrays)
+
+    def save(self, arrays: State, **about: Any) -> None:
+        text = json.dumps({"of": self.of, "rate": self.rate, "search": self.search, **about})
+        write_arrays(self.path, arrays | {"about": np.array(text)})
+
+    def save_trials(self, length: int, ran: dict[float, tuple[State, Course]], scores: dict[float, float]) -> None:
+        """The finished trials of `length` iterations."""
+        whole = [rate for rate in list(scores) if not ran[rate][1].interrupted]
+        arrays = {f"{rate!r}/{k}": a for rate in whole for k, a in ran[rate][0].items()}
+        trials = [[rate, scores[rate], ran[rate][1].losses] for rate in whole]
+        self.save(arrays, trials=trials, length=length)
+
+    def restore_trials(self, length: int, ran: dict[float, tuple[State, Course]], scores: dict[float, float]) -> None:
+        """Fill in what `save_trials` wrote; nothing if the trials had another length."""
+        if self.about.get("length") != length:
+            return
+        try:
+            for rate, score, losses in self.about["trials"]:
+                state = {name.split("/", 1)[1]: a for name, a in self.arrays.items() if name.startswith(f"{rate!r}/")}
+                if "X" not in state:
+                    raise KeyError(f"{rate!r}/X")
+                ran[rate], scores[rate] = (state, Course(length, losses=losses)), score
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"checkpoint {self.path} is damaged: {error}; delete it or give another path") from None
+
+
+@dataclass(eq=False)
 class Course:
     """How long to go, and what to do on the way.
 
@@ -29,25 +84,31 @@ class Course:
 
     iterations: int
     progress: Callable[[int, int, float], None] | None = None
-    checkpoint: str | os.PathLike[str] | None = None
-    every: int = 100
+    checkpoint: Checkpoint | None = None
+    seconds: float = 2.0  # between saves
     tol: float | None = None  # converged when a stretch is not better than the best by this share, five times
-    print_of: str = ""  # what the checkpoint must agree on
+    stop: threading.Event | None = None  # set by an interrupt that another thread met
     losses: list[float] = field(default_factory=list)
     interrupted: bool = False
     converged: bool = False
+    diverged: bool = False  # not one step was finite
 
     def run(self, state: State, step: Step, rng: np.random.Generator) -> State:
         """Take the steps; returns the best state."""
         stretch = max(1, min(50, self.iterations // 10))
         best, best_mean, stalled = copy(state), math.inf, 0
-        if self.checkpoint is not None and Path(self.checkpoint).exists():
+        if self.checkpoint is not None and self.checkpoint.about.get("rng") is not None:
             best, best_mean, stalled = self._resume(state, rng)
+        whole: dict[str, Any] | None = None  # all that the next step starts from, as an interrupt may come within one
+        saved = time.monotonic()
         try:
             while len(self.losses) < self.iterations and not self.converged:
+                if self.stop is not None and self.stop.is_set():
+                    raise KeyboardInterrupt
                 with np.errstate(over="ignore", invalid="ignore"):  # a learning rate too high ends in the next lines
                     loss = float(step(state, rng))
                 if not math.isfinite(loss) or not all(np.isfinite(a).all() for a in state.values()):
+                    self.diverged = not self.losses
                     break
                 self.losses.append(loss)
                 done = len(self.losses)
@@ -58,37 +119,41 @@ class Course:
                     if mean < best_mean:
                         best, best_mean = copy(state), mean
                     self.converged = self.tol is not None and stalled >= 5
+                if self.checkpoint is not None:
+                    whole = {"state": copy(state), "best": best, "mean": best_mean, "stalled": stalled, "done": done}
+                    whole["rng"] = rng.bit_generator.state
+                    if time.monotonic() - saved >= self.seconds:
+                        self._save(**whole)
+                        saved = time.monotonic()
                 if self.progress is not None:
                     self.progress(done, self.iterations, loss)
-                if self.checkpoint is not None and (done % self.every == 0 or done == self.iterations):
-                    self._save(state, best, best_mean, stalled, rng)
         except KeyboardInterrupt:
             self.interrupted = True
+        finally:  # errors of `progress` lose nothing either
+            if whole is not None:
+                self._save(**whole)
         return best
 
-    def _save(self, state: State, best: State, best_mean: float, stalled: int, rng: np.random.Generator) -> None:
-        about = {"rng": rng.bit_generator.state, "best": best_mean, "stalled": stalled, "of": self.print_of}
+    def _save(self, state: State, best: State, mean: float, stalled: int, done: int, rng: Any) -> None:
         arrays = {f"state/{k}": v for k, v in state.items()} | {f"best/{k}": v for k, v in best.items()}
-        arrays |= {"losses": np.array(self.losses), "about": np.array(json.dumps(about))}
-        write_arrays(self.checkpoint, arrays)  # type: ignore[arg-type]
+        arrays["losses"] = np.array(self.losses[:done])
+        self.checkpoint.save(arrays, rng=rng, best=mean, stalled=stalled)  # type: ignore[union-attr]
 
     def _resume(self, state: State, rng: np.random.Generator) -> tuple[State, float, int]:
-        arrays = read_arrays(self.checkpoint)  # type: ignore[arg-type]
+        path, arrays, about = (getattr(self.checkpoint, name) for name in ("path", "arrays", "about"))
         try:
-            about: dict[str, Any] = json.loads(str(arrays["about"]))
-            if about["of"] != self.print_of:
-                raise ValueError(
-                    f"checkpoint {self.checkpoint} is of another condensation ({about['of']}; this is "
-                    f"{self.print_of}); delete it or give another path"
-                )
             best = {k: arrays[f"best/{k}"] for k in state}
-            for k in state:
-                state[k] = arrays[f"state/{k}"]
+            last = {k: arrays[f"state/{k}"] for k in state}
+            for k, a in state.items():
+                for found in (best[k], last[k]):
+                    if found.shape != a.shape or found.dtype != a.dtype:
+                        raise ValueError(f"{k} is {found.dtype} {found.shape}, not {a.dtype} {a.shape}")
             rng.bit_generator.state = about["rng"]
-            self.losses = arrays["losses"].tolist()
-            return best, about["best"], about["stalled"]
-        except KeyError as error:
-            raise ValueError(f"{self.checkpoint} is no checkpoint of a condensation: {error} is missing") from None
+            self.losses = [float(loss) for loss in arrays["losses"]]
+            state.update(last)
+            return best, float(about["best"]), int(about["stalled"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"checkpoint {path} is damaged: {error}; delete it or give another path") from None
 
 
 def copy(state: State) -> State:

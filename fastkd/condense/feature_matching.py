@@ -8,7 +8,7 @@ from fastkd._core._native import MLPKernel, feature_match
 from fastkd.condense.course import State, Step, descend, prepare
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
-from fastkd.condense.start import initial_rows
+from fastkd.condense.start import as_momentum, as_whole, initial_rows
 
 LEARNING_RATES = (0.03, 0.1, 0.3, 1.0)
 
@@ -31,6 +31,7 @@ def distribution_matching(
     features of condensed rows|^2 at the last hidden layer. Means of features of single rows know nothing of the
     order of rows, so nothing of volatility clusters.
     """
+    batch_size, momentum = as_whole(batch_size, "batch_size"), as_momentum(momentum)
     if rows.classes is None:
         raise ValueError(
             "features are matched class by class; y holds real values: use gradient_matching, kip or unrolled"

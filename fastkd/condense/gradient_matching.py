@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastkd._check import as_positive
 from fastkd._core._native import MLPKernel, Optimizer, Targets, gradient_match, shorten
 from fastkd.condense.course import State, Step, descend, prepare
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
-from fastkd.condense.start import initial_rows, logit_slope, soft_labels, soft_start
+from fastkd.condense.start import as_momentum, as_whole, initial_rows, logit_slope, soft_labels, soft_start
 
 LEARNING_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}  # those of the authors' code
@@ -50,6 +51,15 @@ def gradient_matching(
         A row whose slope is longer than this many times the median row's is shortened to it: units with nearly no
         gradient make the cosine steep. None leaves them, as the authors do.
     """
+    if distance not in ("rowwise", "global", "mse"):
+        raise ValueError(f"distance must be one of 'rowwise', 'global' and 'mse'; got {distance!r}")
+    outer = None if outer is None else as_whole(outer, "outer")
+    inner = None if inner is None else as_whole(inner, "inner", 0)
+    batch_size, momentum = as_whole(batch_size, "batch_size"), as_momentum(momentum)
+    as_positive(network_learning_rate, "network_learning_rate")
+    as_positive(label_learning_rate, "label_learning_rate")
+    if clip is not None:
+        as_positive(clip, "clip")
     nearest = LOOPS[min(LOOPS, key=lambda k: abs(k - per_class))]
     outer, inner = outer or nearest[0], nearest[1] if inner is None else inner
     X, y = initial_rows(rows, per_class, init, rng)

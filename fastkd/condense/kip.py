@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastkd._check import as_float, as_positive
 from fastkd._core._native import ridge_slopes
 from fastkd.condense.course import State, Step, adam, prepare
 from fastkd.condense.kernels import B_VARIANCE, W_VARIANCE, ntk_layers, ntk_slope, rbf, rbf_slope
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
-from fastkd.condense.start import initial_rows
+from fastkd.condense.start import as_whole, initial_rows
 
 LEARNING_RATES = (0.04,)
 
@@ -98,6 +99,10 @@ def kip(
     gamma : float, optional
         By default 1 / (number of features x mean variance of the features).
     """
+    batch_size = as_whole(batch_size, "batch_size")
+    if not 0 <= as_float(ridge, "ridge") < np.inf:
+        raise ValueError(f"ridge must be finite and >= 0; got {ridge!r}")
+    gamma = None if gamma is None else as_positive(gamma, "gamma")
     if gamma is None and kernel == "rbf":  # a pass over all rows
         gamma = 1 / max(float((rows.moments()[1] ** 2).sum()), 1e-12)
     model = KernelRidge(kernel, ridge, gamma or 0.0)

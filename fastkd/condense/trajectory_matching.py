@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from fastkd._check import as_positive
 from fastkd._core._native import Optimizer
+from fastkd.condense.condensed import write_bytes
 from fastkd.condense.course import State, Step, adam, prepare
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
-from fastkd.condense.start import initial_rows
+from fastkd.condense.start import as_whole, initial_rows, net_text, print_of
 from fastkd.condense.training_run import descend_on, run_slopes
 
 LEARNING_RATES = (0.01, 0.03, 0.1)
@@ -47,11 +51,17 @@ def trajectory_matching(
     experts, epochs : int
         Trajectories on real data, one snapshot an epoch.
     trajectories : path, optional
-        .npy file (experts, epochs + 1, parameters) that keeps them, float32 and memory-mapped; used again if it
-        fits. By default a temporary file.
+        .npy file (experts, epochs + 1, parameters) that keeps them, float32 and memory-mapped. It is used again, with
+        any `random_state`, if the stamp beside it (.npy.json) says that they were trained on the same data, by the same
+        network, with the same `expert_learning_rate` and `expert_rows`; else it raises. By default a temporary file.
     expert_rows : int
         Real rows an expert trains on, drawn anew for each.
     """
+    experts, epochs, ahead = as_whole(experts, "experts"), as_whole(epochs, "epochs"), as_whole(ahead, "ahead")
+    steps, expert_rows = as_whole(steps, "steps"), as_whole(expert_rows, "expert_rows")
+    latest_start = None if latest_start is None else as_whole(latest_start, "latest_start", 0)
+    step_size = as_positive(step_size, "step_size")
+    expert_learning_rate = as_positive(expert_learning_rate, "expert_learning_rate")
     if not 1 <= ahead <= epochs:
         raise ValueError(f"ahead must be 1 to epochs={epochs}; got {ahead}")
     last = epochs - ahead if latest_start is None else min(latest_start, epochs - ahead)
@@ -77,9 +87,14 @@ def trajectory_matching(
     return state, step, 500
 
 
+def _expert_stamp(rows: Rows, net: Net, rate: float, most: int) -> dict[str, Any]:
+    return {"data": print_of(rows), "network": net_text(net), "expert_learning_rate": rate, "expert_rows": most}
+
+
 def _expert_paths(rows: Rows, net: Net, shape, rate: float, most: int, path, seed: int) -> np.ndarray:
     """The experts' snapshots, memory-mapped: read from the file if it has them, else trained."""
     temporary = path is None
+    stamp = {} if temporary else _expert_stamp(rows, net, rate, most)
     if path is None:
         handle, path = tempfile.mkstemp(suffix=".npy", prefix="fastkd-experts-")
         os.close(handle)
@@ -87,6 +102,12 @@ def _expert_paths(rows: Rows, net: Net, shape, rate: float, most: int, path, see
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         if found.shape != shape or found.dtype != np.float32:
             raise ValueError(f"{path} holds {found.dtype} {found.shape}; these options need float32 {shape}: delete it")
+        try:
+            made_of = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise ValueError(f"{path} has no stamp beside it, {path}.json, that tells its data: delete it") from None
+        if made_of != stamp:
+            raise ValueError(f"{path} is of other experts ({made_of}; here {stamp}): delete it or give another path")
         return found
     part = Path(f"{path}.part")
     paths = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
@@ -100,6 +121,8 @@ def _expert_paths(rows: Rows, net: Net, shape, rate: float, most: int, path, see
             net.kernel.epoch(params, training, X, targets, rng.permutation(len(X)), 256, rate, net.l2)
             snapshots[epoch] = params
     paths.flush()
+    if not temporary:
+        write_bytes(f"{path}.json", json.dumps(stamp).encode())
     os.replace(part, path)
     found = np.load(path, mmap_mode="r", allow_pickle=False)
     if temporary and os.name == "posix":

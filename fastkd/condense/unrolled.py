@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastkd._check import as_positive
 from fastkd.condense.course import State, Step, adam, prepare
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
-from fastkd.condense.start import initial_rows, logit_slope, soft_labels, soft_start
+from fastkd.condense.start import as_whole, initial_rows, logit_slope, soft_labels, soft_start
 from fastkd.condense.training_run import descend_on, run_slopes
 
 LEARNING_RATES = (0.01, 0.03, 0.1)
@@ -29,6 +30,8 @@ def unrolled(
     """State, step and iterations. A fresh network takes `steps` of gradient descent on the condensed rows; its loss on
     real rows is differentiated through the whole run, by rows, labels and step size (all learnt with Adam).
     """
+    steps, batch_size = as_whole(steps, "steps"), as_whole(batch_size, "batch_size")
+    step_size = as_positive(step_size, "step_size")
     X, y = initial_rows(rows, per_class, init, rng)
     state: State = prepare({"X": X, "y": y, "rate": np.log([step_size])}, ("X", "rate"), "adam")
     if learn_labels:
