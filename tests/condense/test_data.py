@@ -146,7 +146,7 @@ def test_bad_data(blobs):
         condense(X, method="random")
     with pytest.raises(ValueError, match="brings its labels along"):
         condense(stream(X, y), y, method="random")
-    with pytest.raises(ValueError, match="block 1 holds NaN"):
+    with pytest.raises(ValueError, match="block 1: X row 3 holds NaN"):
         condense(stream(np.where(np.arange(600)[:, None] == 40, np.nan, X), y), method="random")
     with pytest.raises(ValueError, match="not a pair"):
         condense(iter([X[:10]]), method="random")
