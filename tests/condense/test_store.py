@@ -251,3 +251,40 @@ def test_an_interrupted_condensation_is_not_published(tmp_path):
     assert store.versions() == []
     assert store.update(X[200:], y[200:], np.arange(200, 300)) == 1
     assert store.load().info["rows_seen"] == 300
+
+
+def test_regimes_with_checkpoint_teacher_and_interrupt(tmp_path):
+    class Teacher:
+        def predict_proba(self, X):
+            return np.full((len(X), 2), 0.5)
+
+    X, y = market()
+    regime = np.arange(600) % 2
+    options = {"method": "distribution_matching", "iterations": 10, "learning_rate": 0.1, "random_state": 0}
+    small = condense_regimes(X, y, regime, checkpoint=tmp_path / "c.npz", **options)
+    again = condense_regimes(X, y, regime, checkpoint=tmp_path / "c.npz", **options)
+    np.testing.assert_array_equal(small.X, again.X)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert small.info["interrupted"] is False
+
+    def stop(done, total, loss):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    short = condense_regimes(X, y, regime, progress=stop, **options)
+    assert short.info["interrupted"] is True
+    assert short.info["regimes"] == [0] * 4
+    assert short.info["rows_seen"] == 300
+
+    rare = np.where(np.arange(600) < 1, 1.0, np.where(np.arange(600) < 11, np.nan, 0.0))
+    small = condense_regimes(X, y, rare, teacher=Teacher(), **options)
+    assert small.soft_labels.shape == (5, 2)
+    assert small.info["rows_seen"] == 590
+    for bad, message in [
+        ({"method": "linear_sketch"}, "linear_sketch"),
+        ({"learn_labels": True}, "learn_labels needs"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            condense_regimes(X, y, rare, **(options | bad))
+    with pytest.raises(ValueError, match="must be labels"):
+        condense_regimes(X, y + 0.5, regime, **options)
