@@ -24,8 +24,9 @@ import numpy as np
 
 MAGIC = b"FKDCOND1"
 START = struct.Struct("<8sII")
-TYPES = re.compile(r"[<|](?:[fiub][1248]|[US]\d{1,4})")
+TYPES = re.compile(r"[<|](?:[fiub][1248]|[US][1-9]\d{0,3})")
 MOST_HEAD = 1 << 24  # a head that swells beyond this was made to do harm
+MOST_TEXT = 1 << 24  # bytes of text labels that may be written as numbers: more grew from few
 NAMES = ("X", "y", "soft_labels", "sample_weight")
 
 
@@ -35,7 +36,7 @@ def pack(arrays: dict[str, np.ndarray], history: dict[str, Any], info: dict[str,
     y = arrays["y"]
     if y.dtype.kind in "iubU" and y.ndim == 1:
         classes, codes = np.unique(y, return_inverse=True)
-        if len(classes) <= 256:
+        if 0 < len(classes) <= 256 and (y.dtype.kind != "U" or y.nbytes <= MOST_TEXT):
             labels, arrays = [_little(y).dtype.str, classes.tolist()], arrays | {"y": codes.astype(np.uint8)}
     kept = {name: _little(a) for name, a in arrays.items()}
     about = {
@@ -60,8 +61,7 @@ def unpack(data: bytes, source: str) -> tuple[dict[str, np.ndarray], dict[str, A
         about = json.loads(_inflate(data[START.size : START.size + length]))
         arrays = _arrays(about["arrays"], memoryview(data)[START.size + length :])
         if about["labels"] is not None:
-            dtype, classes = about["labels"]
-            arrays["y"] = np.array(classes, _dtype(dtype))[arrays["y"]]
+            arrays["y"] = _labels(*about["labels"], arrays["y"])
         history, info = about["history"], about["info"]
         if not isinstance(history, dict) or not isinstance(info, dict):
             raise ValueError("history and info must be objects")
@@ -87,6 +87,8 @@ def _arrays(described: Any, data: memoryview) -> dict[str, np.ndarray]:
             raise ValueError(f"array {name!r} is unknown or there twice")
         if len(shape) not in (1, 2) or not all(type(n) is int and n >= 0 for n in shape):
             raise ValueError(f"{name} has the shape {shape}")
+        if len(shape) == 2 and not shape[1]:
+            raise ValueError(f"{name} has the shape {shape}: rows without bytes")
         size = math.prod(shape) * dtype.itemsize
         if at + size > len(data):
             raise ValueError(f"{name} ends beyond the last byte")
@@ -95,6 +97,22 @@ def _arrays(described: Any, data: memoryview) -> dict[str, np.ndarray]:
     if at != len(data):
         raise ValueError(f"{len(data) - at} bytes follow the last array")
     return arrays
+
+
+def _labels(kind: Any, classes: Any, codes: np.ndarray) -> np.ndarray:
+    """Labels from their numbers, no wider than the longest class."""
+    dtype = _dtype(kind)
+    if not isinstance(classes, list) or not 0 < len(classes) <= 256:
+        raise ValueError("labels must be a list of 1 to 256 classes")
+    if dtype.kind not in "iubU" or not all(isinstance(c, str if dtype.kind == "U" else int) for c in classes):
+        raise ValueError(f"labels are not plain numbers or text of the type {kind}")
+    if codes.dtype != np.uint8 or codes.ndim != 1:
+        raise ValueError("labels by number must be one byte each")
+    if dtype.kind == "U":
+        dtype = np.dtype(f"U{min(dtype.itemsize // 4, max(1, *map(len, classes)))}")
+        if dtype.itemsize * len(codes) > MOST_TEXT:
+            raise ValueError(f"labels would take more than {MOST_TEXT} bytes")
+    return np.array(classes, dtype)[codes]
 
 
 def _dtype(text: Any) -> np.dtype:

@@ -122,9 +122,18 @@ class Condensed:
     def _checked(cls, arrays: dict[str, np.ndarray], history: Any, info: Any, source: str) -> Condensed:
         if not {"X", "y"} <= arrays.keys():
             raise ValueError(f"{source} holds no condensed data set: it has {sorted(arrays)}")
-        X = as_matrix(arrays["X"])
+        try:
+            X = as_matrix(arrays["X"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source} is damaged: {error}") from None
         if any(len(a) != len(X) for a in arrays.values()) or not np.isfinite(X).all():
             raise ValueError(f"{source} is damaged: rows and labels do not agree, or a feature is not finite")
+        if arrays["y"].dtype.kind == "f" and not np.isfinite(arrays["y"]).all():
+            raise ValueError(f"{source} is damaged: a value of y is not finite")
+        for name, ndim in (("soft_labels", 2), ("sample_weight", 1)):
+            a = arrays.get(name)
+            if a is not None and (a.ndim != ndim or a.dtype.kind != "f" or not ((a >= 0) & (a < np.inf)).all()):
+                raise ValueError(f"{source} is damaged: {name} must be finite numbers >= 0 in {ndim} dimension(s)")
         return cls(X, arrays["y"], history, arrays.get("soft_labels"), arrays.get("sample_weight"), info)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fastkd._check import as_array, as_rng
 from fastkd.condense.condensed import Condensed
 from fastkd.condense.condensing import condense
+from fastkd.condense.rows import as_block, as_classes, as_targets
 
 
 def condense_regimes(
@@ -26,16 +28,21 @@ def condense_regimes(
     X : (n, n_features)
     y : (n,) labels
     regimes : (n,) ints or strings
-        Regime of each row; -1 is left out. Known at the time of the row (see `fastkd.features.regime_labels`).
+        Regime of each row; -1 and NaN are left out. Known at the time of the row (see `fastkd.features.regime_labels`).
     per_class : int
         Rows of each class in each regime. A class with fewer rows in a regime gives as many centroids as it has rows.
     random_state, options
-        As for `condense`.
+        As for `condense`; a `checkpoint` is one file for each regime, the path with the regime's number.
 
     Returns
     -------
     Condensed
-        info["regimes"] has the regime of each row.
+        info["regimes"] has the regime of each row. After Ctrl-C the regimes so far, with info["interrupted"] = True.
+
+    Raises
+    ------
+    ValueError
+        For method="linear_sketch", a regression, or learn_labels where a regime lacks rows of a class.
 
     Examples
     --------
@@ -47,24 +54,40 @@ def condense_regimes(
     >>> len(small), small.info["regimes"], bool(np.isclose(small.sample_weight.sum(), 4))
     (4, [0, 0, 1, 1], True)
     """
-    X, y, regimes = as_array(X, "X"), np.asarray(y), np.asarray(regimes)
+    X, y, regimes = as_array(X, "X"), as_targets(y), as_targets(regimes)
     if not len(X) == len(y) == len(regimes):
         raise ValueError(
             f"X, y and regimes must have as many rows as each other; got {len(X)}, {len(y)}, {len(regimes)}"
         )
+    if options.get("method") == "linear_sketch":
+        raise ValueError("regimes are condensed class by class, which method='linear_sketch' knows nothing of")
+    if y.dtype.kind == "f" and (y != np.floor(y)).any():
+        raise ValueError("regimes are condensed class by class: y must be labels, not real values or NaN")
+    X, y = as_block(X, y, "the data")
+    if regimes.ndim != 1 or regimes.dtype.kind not in "iufbUS":
+        raise ValueError(f"regimes must be numbers or text (n,); got {regimes.dtype} of shape {regimes.shape}")
+    all_classes = as_classes(y)
+    teacher, checkpoint = options.pop("teacher", None), options.pop("checkpoint", None)
     rng = as_rng(random_state)
-    known = regimes != -1 if regimes.dtype.kind in "iuf" else np.ones(len(regimes), bool)
+    known = (regimes != -1) & (regimes == regimes) if regimes.dtype.kind in "iuf" else np.ones(len(regimes), bool)
     parts: list[Condensed] = []
     names: list[Any] = []
     weights: list[float] = []
-    for regime in np.unique(regimes[known]):
+    found = np.unique(regimes[known])
+    if options.get("learn_labels"):
+        _every_class(y, regimes, found, all_classes, per_class)
+    seen, interrupted = 0, False
+    for number, regime in enumerate(found):
         here = known & (regimes == regime)
         classes, counts = np.unique(y[here], return_counts=True)
         enough = classes[counts >= per_class]
         rare = [(c, int(k)) for c, k in zip(classes, counts) if k < per_class]
         if len(enough) >= 2:
             mine = here & np.isin(y, enough)
-            parts.append(condense(X[mine], y[mine], per_class=per_class, random_state=rng, **options))
+            path = None if checkpoint is None else f"{os.fspath(checkpoint)}.{number}"
+            small = condense(X[mine], y[mine], per_class=per_class, random_state=rng, checkpoint=path, **options)
+            parts.append(small)
+            interrupted = bool(small.info.get("interrupted"))
         else:  # a single class has no boundary to learn: its centroids
             rare = [(c, min(int(k), per_class)) for c, k in zip(classes, counts)]
         for c, k in rare:
@@ -73,6 +96,9 @@ def condense_regimes(
             size = per_class if c in enough and len(enough) >= 2 else dict(rare)[c]
             names += [regime.item()] * size
             weights += [float((here & (y == c)).sum()) / size] * size
+        seen += int(here.sum())
+        if interrupted:
+            break
     if not parts:
         raise ValueError("no row has a known regime")
     weight = np.array(weights)
@@ -80,13 +106,14 @@ def condense_regimes(
         "method": parts[0].info["method"],
         "per_class": per_class,
         "regimes": names,
-        "rows_seen": int(known.sum()),
+        "rows_seen": seen,
+        "interrupted": interrupted,
         "seconds": float(sum(p.info.get("seconds", 0.0) for p in parts)),
     }
     rows = np.concatenate([p.X for p in parts])
     soft = [p.soft_labels for p in parts]
-    together = np.concatenate(soft) if all(s is not None and s.shape[1] == len(np.unique(y)) for s in soft) else None  # type: ignore
-    return Condensed(
+    together = np.concatenate(soft) if all(s is not None and s.shape[1] == len(all_classes) for s in soft) else None  # type: ignore
+    whole = Condensed(
         rows,
         np.concatenate([p.y for p in parts]),
         {"loss": [], "parts": [p.history.get("loss", []) for p in parts]},
@@ -94,6 +121,19 @@ def condense_regimes(
         (weight * len(weight) / weight.sum()).astype(rows.dtype),
         info,
     )
+    return whole if teacher is None else whole.with_teacher(teacher)
+
+
+def _every_class(y: np.ndarray, regimes: np.ndarray, found: np.ndarray, classes: np.ndarray, per_class: int) -> None:
+    """Learnt soft labels of all regimes must have the same columns."""
+    for regime in found:
+        for c in classes:
+            n = int(((regimes == regime) & (y == c)).sum())
+            if n < per_class:
+                raise ValueError(
+                    f"learn_labels needs per_class={per_class} rows of each class in each regime; class {c} has {n} "
+                    f"in regime {regime}: leave that regime out (-1), or give a teacher"
+                )
 
 
 def _one_class(X: np.ndarray, label: Any, k: int, rng: np.random.Generator) -> Condensed:

@@ -39,7 +39,9 @@ class Rows:
 
     def take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features (contiguous, in `dtype`) and labels (codes) or values of some rows."""
-        X = np.require(np.asarray(self.X).take(index, axis=0), self.dtype, ["C", "A"])
+        X = np.asarray(self.X)  # `take` would first copy all of an array that is not contiguous
+        X = X.take(index, axis=0) if X.flags.c_contiguous else X[index]
+        X = np.require(X, self.dtype, ["C", "A"])
         return X, self._targets(self.y.take(index, axis=0))
 
     def pick(self, group: int, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -107,24 +109,80 @@ def open_rows(X: Any, y: Any, *, pool: int, rng: np.random.Generator) -> Rows:
         raise ValueError("condensation needs y: labels, or real values for a regression")
     target, classes = read_targets(y, len(X))
     rows = Rows(X, target, classes)
-    low, high = np.full(X.shape[1], np.inf), np.full(X.shape[1], -np.inf)
-    at = 0
+    spans = Spans()
     for block, _ in rows.blocks():
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            raise ValueError(
-                f"X row {at + int(np.argmin(finite))} holds NaN or infinity; drop or repair such rows first"
-            )
-        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-        at += len(block)
-    if (low == high).all():
-        raise ValueError("every feature of X is constant: there is nothing to learn from")
+        spans.add(block, "X")
+    spans.check()
     return rows
+
+
+class Spans:
+    """Least and greatest value of each feature, of blocks that are checked on the way."""
+
+    def __init__(self) -> None:
+        self.low: Any = np.inf
+        self.high: Any = -np.inf
+        self.seen = 0
+
+    def add(self, X: np.ndarray, name: str) -> None:
+        if not len(X):
+            return
+        finite = np.isfinite(X).all(axis=1)
+        if not finite.all():
+            row = self.seen + int(np.argmin(finite))
+            raise ValueError(f"{name} row {row} holds NaN or infinity; drop or repair such rows first")
+        low, high = X.min(axis=0), X.max(axis=0)
+        limit = np.sqrt(np.finfo(np.float64 if X.dtype == np.float64 else np.float32).max) / X.shape[1]
+        if max(float(high.max()), -float(low.min())) > limit:  # squares summed over the features would overflow
+            raise ValueError(f"{name} holds values beyond {limit:.3g}: standardize first")
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+        self.seen += len(X)
+
+    def check(self) -> None:
+        if self.seen and (self.low == self.high).all():
+            raise ValueError("every feature of X is constant: there is nothing to learn from")
+
+
+def as_block(X: Any, y: Any, name: str, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, width) and labels (n,) of a block, finite and of the right shapes."""
+    X, y = as_array(X, f"X of {name}"), as_targets(y)
+    if X.ndim != 2 or not X.shape[1] or (width is not None and X.shape[1] != width) or y.shape != (len(X),):
+        raise ValueError(f"{name} has shapes {X.shape} and {y.shape}; expected (n, {width or 'd'}) and (n,)")
+    try:
+        Spans().add(X, "X")
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if y.dtype.kind not in "fiubUS" or (y.dtype.kind == "f" and not np.isfinite(y).all()):
+        raise ValueError(f"{name}: labels must be finite numbers or text; got dtype {y.dtype}")
+    if y.dtype.kind == "f" and (y != np.floor(y)).any():
+        raise ValueError(
+            f"{name}: labels must be whole numbers or text; a regression of a stream is method='linear_sketch'"
+        )
+    return X, y
+
+
+def as_targets(y: Any) -> np.ndarray:
+    """An array of labels or values; text in an array of objects, as pandas has it, becomes an array of text."""
+    a = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    if a.dtype == object and a.size and all(isinstance(label, str) for label in a.flat):
+        a = a.astype(str)
+    return a
+
+
+def as_classes(labels: np.ndarray) -> np.ndarray:
+    """The classes among the labels, ascending; -1 next to 0, 1, 2 ... marks rows whose label is unknown."""
+    classes = np.unique(labels)
+    if classes.dtype.kind == "i" and len(classes) > 2 and (classes == np.arange(-1, len(classes) - 1)).all():
+        raise ValueError(
+            "the label -1 marks unknown rows: drop them, as with X[y >= 0] and y[y >= 0]; if it is a class, "
+            "give the labels as text or floats"
+        )
+    return classes
 
 
 def read_targets(y: Any, n: int) -> tuple[np.ndarray, np.ndarray | None]:
     """(codes, classes) of labels, or (values (n, k), None) if y holds floats that are not whole."""
-    a = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    a = as_targets(y)
     if a.ndim not in (1, 2) or len(a) != n:
         raise ValueError(f"y must have {n} entries, as X has rows; got shape {a.shape}")
     if a.dtype.kind == "f":
@@ -142,6 +200,7 @@ def read_targets(y: Any, n: int) -> tuple[np.ndarray, np.ndarray | None]:
         classes = np.union1d(classes, block)
         if len(classes) > 1000:
             raise ValueError("y has more than 1000 different labels; for a regression give real values (not all whole)")
+    classes = as_classes(classes)
     if len(classes) < 2:
         raise ValueError(f"y holds the class {classes[0]} only; condensation needs two classes or real values")
     codes = np.empty(n, np.min_scalar_type(len(classes) - 1))
@@ -178,20 +237,12 @@ def _from_stream(blocks: Iterable[Any], pool: int, rng: np.random.Generator) -> 
     kept: dict[Any, list[np.ndarray]] = {}
     counts: dict[Any, int] = {}
     width = None
+    spans = Spans()
     for number, block in enumerate(blocks):
-        try:
-            X, y = block
-        except (TypeError, ValueError):
-            raise ValueError(f"block {number} is not a pair (X, y)") from None
-        X, y = as_array(X, f"X of block {number}"), np.asarray(y)
-        if X.ndim != 2 or (width is not None and X.shape[1] != width) or y.shape != (len(X),):
-            raise ValueError(
-                f"block {number} has shapes {X.shape} and {y.shape}; expected (n, {width or 'd'}) and (n,)"
-            )
-        if not np.isfinite(X).all():
-            raise ValueError(f"block {number} holds NaN or infinity")
-        if y.dtype.kind == "f" and (y != np.floor(y)).any():
-            raise ValueError("streams are for classification; a regression of a stream is method='linear_sketch'")
+        if not isinstance(block, tuple | list) or len(block) != 2:
+            raise ValueError(f"block {number} is not a pair (X, y)")
+        X, y = as_block(*block, f"block {number}", width)
+        spans.add(X, f"block {number}")
         width = X.shape[1]
         for label in np.unique(y):
             mine = X[y == label]
@@ -205,7 +256,8 @@ def _from_stream(blocks: Iterable[Any], pool: int, rng: np.random.Generator) -> 
             counts[label] = counts.get(label, 0) + int((y == label).sum())
     if len(kept) < 2:
         raise ValueError(f"the stream holds {len(kept)} class(es); condensation needs two")
-    classes = np.array(sorted(kept))
+    spans.check()
+    classes = as_classes(np.array(sorted(kept)))
     codes = np.repeat(np.arange(len(classes), dtype=np.int32), [len(kept[c][0]) for c in classes])
     X = np.concatenate([kept[c][0] for c in classes])
     return Rows(X, codes, classes, np.array([counts[c] for c in classes]))

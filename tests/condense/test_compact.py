@@ -118,3 +118,35 @@ def test_a_head_that_swells_is_not_unpacked():
 def test_other_bytes_are_named(data):
     with pytest.raises(ValueError, match="is no compact condensed set"):
         Condensed.from_bytes(data)
+
+
+def test_few_bytes_do_not_become_many():
+    def of(n, labels):
+        about = {"arrays": [["X", "<f4", [n, 1]], ["y", "|u1", [n]]], "labels": labels, "history": {}, "info": {}}
+        return forged(about, bytes(5 * n))
+
+    back = Condensed.from_bytes(of(5000, ["<U9999", ["a"]]))
+    assert back.y.nbytes == 4 * 5000
+    for labels in (["<U9999", ["a" * 9999]], ["<U9999", ["a"] * 257], ["<U1", []], ["<U1", "a"], ["<U1", [1]]):
+        with pytest.raises(ValueError, match="labels"):
+            Condensed.from_bytes(of(5000, labels))
+    with pytest.raises(ValueError, match="rows without bytes"):
+        Condensed.from_bytes(forged(HONEST | {"arrays": [["X", "<f4", [1 << 40, 0]]]}))
+
+
+def test_long_text_labels_come_back():
+    y = np.array(["a" * 300, "b"] * 10_000)
+    back = Condensed.from_bytes(Condensed(np.zeros((20_000, 1), np.float32), y).to_bytes())
+    np.testing.assert_array_equal(back.y, y)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+@pytest.mark.parametrize("name", ["soft_labels", "sample_weight"])
+def test_weights_and_soft_labels_that_are_none_are_refused(tmp_path, name, bad):
+    small = a_set([0, 1, 2])
+    getattr(small, name)[0] = bad
+    with pytest.raises(ValueError, match=f"{name} must be finite"):
+        Condensed.from_bytes(small.to_bytes())
+    small.save(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=f"{name} must be finite"):
+        Condensed.load(tmp_path / "a.npz")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastkd.condense import Condensed, condense, parquet_blocks
-from fastkd.condense.rows import BLOCK, open_rows, read_targets, rows_of_groups
+from fastkd.condense.rows import BLOCK, Rows, open_rows, read_targets, rows_of_groups
 
 
 def stream(X, y, size=37):
@@ -146,7 +146,7 @@ def test_bad_data(blobs):
         condense(X, method="random")
     with pytest.raises(ValueError, match="brings its labels along"):
         condense(stream(X, y), y, method="random")
-    with pytest.raises(ValueError, match="block 1 holds NaN"):
+    with pytest.raises(ValueError, match="block 1: X row 3 holds NaN"):
         condense(stream(np.where(np.arange(600)[:, None] == 40, np.nan, X), y), method="random")
     with pytest.raises(ValueError, match="not a pair"):
         condense(iter([X[:10]]), method="random")
@@ -230,3 +230,43 @@ def test_twenty_rows_are_under_a_kilobyte():
     X, y = rng.normal(size=(2000, 6)).astype(np.float32), rng.integers(0, 2, 2000)
     small = condense(X, y, method="centroids", per_class=10, random_state=0)
     assert small.n_bytes == 20 * 6 * 4 + 20
+
+
+def test_labels_of_objects_and_unknown_labels():
+    X = np.random.default_rng(0).normal(size=(90, 2))
+    y = np.arange(90) % 3
+    names = np.array(["a", "b", "c"], object)[y]
+    assert condense(X, names, method="random", per_class=1).y.tolist() == ["a", "b", "c"]
+    for data, labels in ((X, y - 1), (stream(X, y - 1), None)):
+        with pytest.raises(ValueError, match="marks unknown rows"):
+            condense(data, labels, method="random", per_class=1)
+    assert condense(X, y - 1.0, method="random", per_class=1).y.tolist() == [-1, 0, 1]
+
+
+def test_streams_are_checked_as_arrays_are():
+    X, y = np.random.default_rng(0).normal(size=(90, 2)), np.arange(90) % 2
+    for bad, labels, message in [
+        (np.ones((90, 2)), y, "constant"),
+        (X[:, :0], y, "expected"),
+        (X[:, 0], y, "expected"),
+        (X, np.where(y, np.nan, 0.0), "finite"),
+        (X * 1e200, y, "standardize first"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            condense(stream(bad, labels), method="random", per_class=1)
+    with pytest.raises(ValueError, match="standardize first"):
+        condense(X * 1e200, y, method="random", per_class=1)
+
+
+def test_a_column_slice_of_a_memory_map_is_not_read_whole(tmp_path):
+    import tracemalloc
+
+    X = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (200_000, 8))
+    X[:] = np.random.default_rng(0).normal(size=8)
+    rows = Rows(X[:, ::2], np.arange(200_000) % 2, np.arange(2))
+    tracemalloc.start()
+    got = rows.take(np.arange(0, 200_000, 1000))[0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+    np.testing.assert_array_equal(got, X[::1000, ::2])
