@@ -93,7 +93,7 @@ def evaluate(
             trials.append(_trial(name, label, estimator, every, X_test, y_test, seeds, regression, False))
     firsts = {name: draws[0] for name, draws in sets.items()}
     weighted = any(small.sample_weight is not None for small in firsts.values())
-    options = {"class_weights": "prior"} if weighted else {}  # the same class shares for all
+    options: dict[str, Any] = {"class_weights": "prior"} if weighted else {}  # the same class shares for all
     sizes = sorted({_per_class(small, regression) for small in firsts.values()})
     taken = {(small.info.get("method"), _per_class(small, regression)) for small in firsts.values()}
     for method in baselines:
