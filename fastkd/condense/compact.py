@@ -61,7 +61,8 @@ def unpack(data: bytes, source: str) -> tuple[dict[str, np.ndarray], dict[str, A
         about = json.loads(_inflate(data[START.size : START.size + length]))
         arrays = _arrays(about["arrays"], memoryview(data)[START.size + length :])
         if about["labels"] is not None:
-            arrays["y"] = _labels(*about["labels"], arrays["y"])
+            kind, classes = about["labels"]
+            arrays["y"] = _labels(kind, classes, arrays["y"])
         history, info = about["history"], about["info"]
         if not isinstance(history, dict) or not isinstance(info, dict):
             raise ValueError("history and info must be objects")

@@ -241,7 +241,7 @@ def _from_stream(blocks: Iterable[Any], pool: int, rng: np.random.Generator) -> 
     for number, block in enumerate(blocks):
         if not isinstance(block, tuple | list) or len(block) != 2:
             raise ValueError(f"block {number} is not a pair (X, y)")
-        X, y = as_block(*block, f"block {number}", width)
+        X, y = as_block(block[0], block[1], f"block {number}", width)
         spans.add(X, f"block {number}")
         width = X.shape[1]
         for label in np.unique(y):
