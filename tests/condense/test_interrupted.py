@@ -102,19 +102,29 @@ def test_an_interrupt_of_the_search_keeps_what_was_scored(blobs, monkeypatch, wo
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads")
 def test_control_c_while_threads_search(blobs, monkeypatch):
     """The signal meets the main thread, which only waits; the trials in the others must end, too."""
-    steps, run, last = itertools.count(1), Course.run, []
+    steps, run, last, met = itertools.count(1), Course.run, [], threading.Event()
+
+    def handler(*_):
+        met.set()
+        raise KeyboardInterrupt
 
     def count(self, state, step, rng):
         def counted(state, rng):
             last[:] = [number := next(steps)]
             if number == 2000:  # all threads have long begun
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            if number >= 2000:  # on a busy machine the main thread may take its time
+                met.wait(60)
             return step(state, rng)
 
         return run(self, state, counted, rng)
 
     monkeypatch.setattr(Course, "run", count)
-    small = condense(*blobs, iterations=500_000, workers=2, **FEW)
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        small = condense(*blobs, iterations=500_000, workers=2, **FEW)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert small.info["interrupted"]
     assert small.info["iterations"] >= 1
     assert last[0] < 100_000  # one trial has that many
