@@ -63,11 +63,6 @@ def test_it_is_a_protocol_that_a_list_of_clients_does_not_meet():
 @pytest.mark.parametrize("space", ["probability", "logit"])
 def test_fedmd_by_a_relay_has_the_bits_of_the_federation_in_this_process(aggregator, space):
     options = {"aggregator": aggregator, "space": space, "f": int(aggregator == ("krum", {}))}
-        "aggregator": aggregator,
-        "space": space,
-        "f": 1 if aggregator[0] == "krum" else 0,
-        "client_fraction": 1.0,
-    }
     near, far = fedmd(clients(), **options).run(), fedmd(relay_of_fedmd(), **options).run()
     np.testing.assert_array_equal(near.consensus, far.consensus)
     assert [r.agreement for r in near.history] == [r.agreement for r in far.history]
