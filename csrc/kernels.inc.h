@@ -6,6 +6,7 @@
 #include "kl.inc.h"
 #include "distill.inc.h"
 #include "gemm.inc.h"
+#include "narrow.inc.h"
 #include "mlp.inc.h"
 #include "optimize.inc.h"
 #include "exits.inc.h"

@@ -19,6 +19,9 @@
 #define mlp_rows FN(mlp_rows)
 #define mlp_decay FN(mlp_decay)
 #define mlp_targets FN(mlp_targets)
+#define mlp_copy FN(mlp_copy)
+#define mlp_fetch FN(mlp_fetch)
+#define mlp_narrow FN(mlp_narrow)
 #define mlp_refresh FN(mlp_refresh)
 
 /* where things lie in the caller's scratch */
@@ -167,14 +170,40 @@ static double mlp_loss(const FN(fkd_targets) *t, int64_t out, mlp_work *k, REAL 
   return sum;
 }
 
+/* n reals and no byte more: a masked load of a whole vector touches the next line of the cache too */
+FKD_INLINE void mlp_copy(REAL *to, const REAL *from, int64_t n) {
+  int64_t c = 0;
+  for (; c + VL <= n; c += VL) vstore(to + c, vload(from + c));
+#if FKD_VBYTES > 16
+  for (; c + QW <= n; c += QW) memcpy(to + c, from + c, QW * sizeof(REAL));
+#endif
+  for (; c < n; ++c) {
+    FKD_HIDE(to); /* no vectors, no call of memcpy */
+    to[c] = from[c];
+  }
+}
+
+/* Asks for the inputs and targets of `rows` rows of an order, into L2, while the rows before them are worked on: shuffled rows are cache
+ * misses. Inlined, or gcc takes it for a function without effect. */
+FKD_INLINE void mlp_fetch(int64_t in, int64_t out, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t rows) {
+  const int64_t line = 64 / (int64_t)sizeof(REAL);
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t i = order[r];
+    for (int64_t c = 0; c < in; c += line) FKD_PREFETCH_FAR(X + i * in + c);
+    if (in > 1) FKD_PREFETCH_FAR(X + i * in + in - 1);
+    if (t->labels) FKD_PREFETCH_FAR(t->labels + i);
+    if (t->teacher) FKD_PREFETCH_FAR(t->teacher + i * out);
+    if (t->values) FKD_PREFETCH_FAR(t->values + i * out);
+    if (t->weights) FKD_PREFETCH_FAR(t->weights + i);
+  }
+}
+
 /* the targets of `rows` rows, picked by order, if given */
 static void mlp_targets(const FN(fkd_targets) *t, int64_t out, const int64_t *order, int64_t rows, mlp_work *k) {
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = order ? order[r] : r;
-    if (order && r + 16 < rows && t->labels) FKD_PREFETCH(t->labels + order[r + 16]);
-    if (t->teacher)
-      for (int64_t c = 0; c < out; c += VL) store_part(k->teacher + r * out + c, out - c, load_part(t->teacher + i * out + c, out - c, 0));
-    if (t->values) memcpy(k->values + r * out, t->values + i * out, (size_t)out * sizeof(REAL));
+    if (t->teacher) mlp_copy(k->teacher + r * out, t->teacher + i * out, out);
+    if (t->values) mlp_copy(k->values + r * out, t->values + i * out, out);
     if (t->labels) k->labels[r] = t->labels[i];
     if (t->weights) k->weights[r] = t->weights[i];
   }
@@ -185,11 +214,15 @@ static void mlp_inputs(const fkd_mlp *net, const REAL *X, const int64_t *order, 
   const int64_t in = net->sizes[0], ld0 = mlp_ld(net, 0);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = order ? order[r] : r;
-    if (order && r + 16 < rows) FKD_PREFETCH(X + order[r + 16] * in); /* a shuffled row is a cache miss */
-    for (int64_t c = 0; c < in; c += VL) vstore(k->a[0] + r * ld0 + c, load_part(X + i * in + c, in - c, 0));
+    mlp_copy(k->a[0] + r * ld0, X + i * in, in);
     k->a[0][r * ld0 + in] = 1;
   }
 }
+
+#ifdef NARROW
+/* whether layer l is one for narrow.inc.h, which needs its transposed weights and a place for the gradient of its inputs */
+FKD_INLINE int mlp_narrow(const fkd_mlp *net, int l, const mlp_work *k) { return l + 1 == net->layers && net->sizes[l + 1] <= NARROW && k->d[l]; }
+#endif
 
 /* activations into a[1] .. a[L - 1], outputs into d[L] */
 static void mlp_forward(const fkd_mlp *net, int64_t rows, mlp_work *k) {
@@ -198,6 +231,12 @@ static void mlp_forward(const fkd_mlp *net, int64_t rows, mlp_work *k) {
   for (int l = 0; l < L; ++l) {
     const int64_t n = net->sizes[l + 1], ld = mlp_ld(net, l + 1), ldw = leading(n);
     REAL *to = l + 1 < L ? k->a[l + 1] : k->d[L];
+#ifdef NARROW
+    if (mlp_narrow(net, l, k)) {
+      narrow_forward((int)n, k->a[l], mlp_ld(net, l), k->wt[l], mlp_ld(net, l), w + net->sizes[l] * ldw, net->sizes[l], rows, to, ld);
+      break;
+    }
+#endif
     gemm(k->a[l], mlp_ld(net, l), 1, w, ldw, rows, n, net->sizes[l], to, ld, GEMM_BIAS | (l + 1 < L && act == FKD_RELU ? GEMM_RELU : 0), to);
     if (l + 1 < L) {
       mlp_activate(act, to, ld, k->z[l + 1], rows, n);
@@ -216,6 +255,13 @@ static double mlp_rows(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t row
   for (int l = L - 1; l >= 0; --l) {
     const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1), ldw = leading(m);
     g -= (n + 1) * ldw;
+#ifdef NARROW
+    if (mlp_narrow(net, l, k)) {
+      narrow_backward((int)m, k->a[l], lda, k->d[L], ldd, k->wt[l], lda, n, rows, add, l && act == FKD_RELU, k->d[l], g, ldw);
+      if (l) mlp_deactivate(act, k->d[l], k->a[l], k->z[l], lda, rows, n);
+      continue;
+    }
+#endif
     gemm(k->a[l], 1, lda, k->d[l + 1], ldd, n + 1, m, rows, g, ldw, add ? GEMM_ADD : 0, g);
     if (l == 0 && !k->d[0]) break;
     gemm(k->d[l + 1], ldd, 1, k->wt[l], lda, rows, n, m, k->d[l], lda, l && act == FKD_RELU ? GEMM_MASK : 0, k->a[l]);

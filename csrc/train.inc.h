@@ -6,6 +6,7 @@
 #define net_epoch FN(fkd_network_epoch)
 #define net_step FN(net_step)
 #define net_bare FN(net_bare)
+#define net_clear FN(net_clear)
 
 static fkd_network net_bare(const fkd_mlp *head) {
   fkd_network net = {.kind = FKD_DENSE, .head = *head, .steps = 1, .kernel = 1};
@@ -48,6 +49,12 @@ static double net_chunk(const fkd_network *net, const REAL *X, const FN(fkd_targ
   return loss;
 }
 
+/* padding of the gradient, where the backward pass does not write all of it */
+static void net_clear(net_work *k) {
+  memset(k->head.g, 0, (size_t)k->head.wide * sizeof(REAL));
+  if (k->wide) memset(k->g, 0, (size_t)k->wide * sizeof(REAL));
+}
+
 static double net_gradient(const fkd_network *net, const REAL *params, const REAL *X, const FN(fkd_targets) *t, int64_t n, double l2, REAL *grad,
                            REAL *scratch) {
   const fkd_mlp *head = &net->head;
@@ -56,7 +63,7 @@ static double net_gradient(const fkd_network *net, const REAL *params, const REA
   double loss = 0;
   net_carve(net, n < most ? n : most, scratch, &k);
   mlp_pack(head, body_pack(net, params, k.w), k.head.w);
-  if (k.wide) memset(k.g, 0, (size_t)k.wide * sizeof(REAL));
+  net_clear(&k);
   net_refresh(net, &k);
   for (int64_t r = 0; r < n; r += most) {
     FN(fkd_targets) part = *t;
@@ -85,12 +92,15 @@ static double net_epoch(const fkd_network *net, const REAL *X, const FN(fkd_targ
   mlp_pack(head, body_pack(net, params, k.w), k.head.w);
   mlp_pack(head, body_pack(net, m, k.m), k.head.m);
   if (o->kind == FKD_ADAM) mlp_pack(head, body_pack(net, v, k.v), k.head.v);
-  if (k.wide) memset(k.g, 0, (size_t)k.wide * sizeof(REAL));
+  net_clear(&k);
   for (int64_t b = 0; b < n; b += batch) {
     const int64_t size = n - b < batch ? n - b : batch;
     net_refresh(net, &k);
-    for (int64_t r = 0; r < size; r += most)
-      loss += net_chunk(net, X, t, order + b + r, size - r < most ? size - r : most, 1.0 / (double)size, r > 0, &k);
+    for (int64_t r = 0; r < size; r += most) {
+      const int64_t rows = size - r < most ? size - r : most, left = n - b - r - rows;
+      if (net->kind == FKD_DENSE) mlp_fetch(head->sizes[0], head->sizes[head->layers], X, t, order + b + r + rows, left < rows ? left : rows);
+      loss += net_chunk(net, X, t, order + b + r, rows, 1.0 / (double)size, r > 0, &k);
+    }
     if (l2 > 0) mlp_decay(head, l2, k.head.w, k.head.g), body_decay(net, l2, k.w, k.g);
     ++*step;
     net_step(k.head.w, k.head.g, k.head.m, k.head.v, k.head.wide, o, *step);
