@@ -209,4 +209,4 @@ def _compiled(
         if not compiler.native:
             return {"cross compiler": "compiled without a warning; not run on this machine"}, measured
             forms = (0,) if strict else (0, 1, 2) if target == "c" else (0, 1)
-        return compile_and_run(compiler, folder, name, jobs(f"{name.upper()}_", forms, strict and bitwise)), measured
+        return compile_and_run(compiler, folder, name, jobs(f"{name.upper()}_", forms, strict)), measured
