@@ -33,7 +33,7 @@ def load(path: Any) -> Any:
 
 
 def get_include() -> str:
-    """Folder with fastkd.h and fastkd_core.pxd, for C and Cython code that calls the kernels.
+    """Folder with fastkd.h, fastkd_kernels.h and fastkd_core.pxd, for C and Cython code that calls the kernels.
 
     Examples
     --------
