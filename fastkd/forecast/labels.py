@@ -49,7 +49,8 @@ class Direction(Labels):
         their shares in calm and wild markets; or a fixed fraction of the price.
     horizon : int
     window, factor, share
-        See `direction_labels`.
+        See `direction_labels`. With the factor 0.35 each class has about a third of the rows of real candles, from 1 m
+        to 1 h, whose moves have fatter tails than a random walk's.
 
     Examples
     --------
@@ -61,7 +62,7 @@ class Direction(Labels):
     threshold: float | str = "volatility"
     horizon: int = 1
     window: int | None = None
-    factor: float = 0.5
+    factor: float = 0.35
     share: float = 1 / 3
 
     names: ClassVar[tuple[str, ...]] = MOVES

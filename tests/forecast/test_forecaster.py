@@ -30,7 +30,7 @@ def forecaster():
 def test_it_is_the_parts_put_together_by_hand(forecaster):
     features, n, horizon = FeatureSet("rich"), 2000, 1
     X, known = features.transform(PAST)
-    y = direction_labels(PAST, "volatility", horizon)[features.n_warmup :]
+    y = direction_labels(PAST, "volatility", horizon, factor=0.35)[features.n_warmup :]
     X, known, y = X[y >= 0], known[y >= 0], y[y >= 0]
     first_test = int(np.ceil(0.75 * len(X)))
     train = slice(0, first_test - horizon)
@@ -108,7 +108,7 @@ def rows(candles=PAST):
 
 def test_a_finished_teacher_is_asked_and_not_trained():
     teacher = MLPClassifier((16,), epochs=3, random_state=1, scale="standard")
-    y = direction_labels(PAST, "volatility")[FeatureSet("rich").n_warmup :]
+    y = direction_labels(PAST, "volatility", factor=0.35)[FeatureSet("rich").n_warmup :]
     teacher.fit(rows()[y >= 0], y[y >= 0])
     before = teacher.parameters
     found = Forecaster(teacher=teacher, **QUICK).fit(PAST)
@@ -170,7 +170,7 @@ def test_evaluate_takes_later_dates_and_refuses_trained_ones(forecaster):
 
 def test_the_report_of_later_candles_by_hand(forecaster):
     report = forecaster.evaluate(LATER)
-    y = direction_labels(LATER, "volatility")[forecaster.features.n_warmup :]
+    y = direction_labels(LATER, "volatility", factor=0.35)[forecaster.features.n_warmup :]
     proba, _ = forecaster.predict_proba(LATER)
     accuracy = (proba.argmax(axis=1) == y)[y >= 0].mean()
     assert report.overall.evaluation.accuracy == pytest.approx(accuracy)
