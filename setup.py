@@ -1,6 +1,7 @@
 """Builds the one compiled module; everything else about the package is in pyproject.toml."""
 
 import os
+import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -35,6 +36,8 @@ else:
     link_args = ["-Wl,-s"] if sys.platform == "linux" else []
     if os.environ.get("FASTKD_WERROR"):
         compile_args += ["-Wall", "-Wextra", "-Werror"]
+
+runpy.run_path("csrc/tools/make_pxd.py")["write"](Path("csrc"))  # fastkd_core.pxd, from the header
 
 native = Extension(
     "fastkd._core._native",

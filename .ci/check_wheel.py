@@ -5,7 +5,8 @@ import zipfile
 from pathlib import Path
 
 LIMIT = 3_000_000
-NEEDED = ("fastkd/__init__.py", "fastkd/py.typed", "fastkd/include/fastkd.h", "fastkd/include/fastkd_core.pxd")
+HEADERS = ("fastkd.h", "fastkd_kernels.h", "fastkd_core.pxd")
+NEEDED = ("fastkd/__init__.py", "fastkd/py.typed", *(f"fastkd/include/{name}" for name in HEADERS))
 UNWANTED = (".pyx", ".pxi", ".c", ".inc.h", ".pyc")
 
 

@@ -91,109 +91,35 @@ typedef struct {
   int halves;
 } fkd_sorter;
 
-#define FKD_DECLARE(real, suffix)                                                                                                       \
-  /* What a network learns from, row-aligned with X: labels (n) and / or teacher (n, C) for FKD_CLASSES; values (n, outputs) for        \
-   * 0.5 |f - y|^2 or the pinball loss at `quantile`; weights (n) or NULL. */                                                          \
-  typedef struct {                                                                                                                      \
-    int kind;                                                                                                                           \
-    fkd_distill how;                                                                                                                    \
-    double quantile;                                                                                                                    \
-    const int32_t *labels;                                                                                                              \
-    const real *teacher, *values, *weights;                                                                                             \
-  } fkd_targets##suffix;                                                                                                                \
-  typedef struct {                                                                                                                      \
-    /* out[r, c] = softmax(x[r] * inv_t), or its log if log_. out may be x. Returns the first row that holds NaN or +inf or nothing but \
-     * -inf, else -1. Same bits. */                                                                                                     \
-    int64_t (*softmax)(const real *x, int64_t n, int64_t C, double inv_t, int log_, real *out);                                         \
-    /* *loss = sum_r weights[r] * row loss; grad[r, c] = scale * weights[r] * d row loss / d student[r, c] (NULL: not wanted; may be    \
-     * student). Returns the first bad row as softmax does, else -1. scratch: 5 * (C rounded up to 16) reals if C > 16. */   \
-    int64_t (*distill_loss)(const real *student, const real *teacher, const int32_t *labels, const real *weights, int64_t n, int64_t C, \
-                            const fkd_distill *how, double scale, double *loss, real *grad, real *scratch);                             \
-    int64_t (*mlp_scratch)(const fkd_mlp *net, int64_t rows);                                                                           \
-    /* Mean loss over n rows plus 0.5 l2 |W|^2 (weights, not biases); grad (flat) its gradient. scratch: mlp_scratch(net, n). */        \
-    double (*mlp_gradient)(const fkd_mlp *net, const real *params, const real *X, const fkd_targets##suffix *t, int64_t n, double l2,   \
-                           real *grad, real *scratch);                                                                                  \
-    /* One pass over the n rows that `order` lists, in minibatches of `batch`; updates params, moments m and v (v unused by sgd) and    \
-     * *step in place. Returns the mean loss, each batch before its update, without l2. scratch: mlp_scratch(net, batch). */            \
-    double (*mlp_epoch)(const fkd_mlp *net, const real *X, const fkd_targets##suffix *t, const int64_t *order, int64_t n,               \
-                        int64_t batch, double l2, const fkd_optimizer *o, real *params, real *m, real *v, int64_t *step, real *scratch); \
-    /* Prediction from weights packed once (packed_size reals, 64-byte aligned): outputs or softmax probabilities (n, outputs).         \
-     * A row with a feature that is not finite gives NaN throughout; returns how many. scratch: predict_scratch(net, n). */             \
-    int64_t (*packed_size)(const fkd_mlp *net);                                                                                         \
-    void (*pack)(const fkd_mlp *net, const real *params, real *packed);                                                                 \
-    int64_t (*predict_scratch)(const fkd_mlp *net, int64_t rows);                                                                       \
-    int64_t (*predict)(const fkd_mlp *net, const real *packed, const real *X, int64_t n, int softmax, real *out, real *scratch);        \
-    /* The same for networks over windows, X (n, steps, features). packed: features enter as (x - shift) * factor; NULL for 0 and 1. */  \
-    int64_t (*network_scratch)(const fkd_network *net, int64_t rows);                                                                   \
-    double (*network_gradient)(const fkd_network *net, const real *params, const real *X, const fkd_targets##suffix *t, int64_t n,      \
-                               double l2, real *grad, real *scratch);                                                                   \
-    double (*network_epoch)(const fkd_network *net, const real *X, const fkd_targets##suffix *t, const int64_t *order, int64_t n,       \
-                            int64_t batch, double l2, const fkd_optimizer *o, real *params, real *m, real *v, int64_t *step,            \
-                            real *scratch);                                                                                             \
-    int64_t (*network_packed)(const fkd_network *net);                                                                                  \
-    void (*network_pack)(const fkd_network *net, const real *params, const real *shift, const real *factor, real *packed);              \
-    int64_t (*network_predict_scratch)(const fkd_network *net, int64_t rows);                                                           \
-    int64_t (*network_predict)(const fkd_network *net, const real *packed, const real *X, int64_t n, int softmax, real *out,            \
-                               real *scratch);                                                                                          \
-    /* LSTM only: one step from `state` (network_state reals, zeros at the start), which it updates; out as for a window that ends here.\
-     * Returns 1 and leaves the state alone if a feature or the new state is not finite. scratch: network_predict_scratch(net, 1). */                    \
-    int64_t (*network_state)(const fkd_network *net);                                                                                   \
-    int (*network_push)(const fkd_network *net, const real *packed, real *state, const real *x, int softmax, real *out, real *scratch); \
-    /* 1 if all d entries are finite. */                                                                                                \
-    int (*finite)(const real *x, int64_t d);                                                                                            \
-    /* Robust aggregation; rows[i] points to the d columns of row i, all finite, n <= 65535. Columns c0 .. c1 - 1 of out are set to the \
-     * mean of ranks lo .. hi - 1, or, for keep > 0, of the keep values nearest to the median (lower first; needs all ranks). scratch:  \
-     * 64 n reals. Same bits, also for any split of the columns. Returns 1 if all that was read must have been finite: then rows need not\
-     * be known to be; else (NaN, inf, or sums that overflow) out is valid only if they are. */                                         \
-    int (*order)(const real *const *rows, int64_t n, int64_t c0, int64_t c1, const fkd_sorter *how, int64_t lo, int64_t hi,            \
-                 int64_t keep, real *out, real *scratch);                                                                               \
-    /* out[i, j] += |rows[i] - rows[j]|^2 for i < j, out (n, n), for the groups first, first + step ... of 4 rows i each: workers share \
-     * groups. Overflow gives inf. Same bits, for any step. */                                                                          \
-    void (*sq_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                      \
-    /* The same in the precision of the rows: float within 1e-5 of itself, double within 1e-9, or less than d 2^-140 off; inf from 1e38 on\
-     * for float. */                                                                                                                    \
-    void (*rough_distances)(const real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out);                   \
-    /* out[c] = sum_i weights[i] * rows[i][c], in double, in that order. out may be one of the rows. Same bits. */                      \
-    void (*combine)(const real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, real *out);                      \
-    /* sum_c ((at[c] - m[c]) scale)^2 over columns c0 .. c1 - 1, m what combine would write, but finite. Same bits. */                  \
-    double (*gap)(const real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, const real *at, double scale);     \
-    /* A perceptron with exits: gradient and epoch as for mlp_*, with labels, weights and `how` of t, which has no teacher of its own. */\
-    int64_t (*exits_scratch)(const fkd_mlp *net, const fkd_exits *e, int64_t rows);                                                     \
-    double (*exits_gradient)(const fkd_mlp *net, const fkd_exits *e, const real *params, const real *X, const fkd_targets##suffix *t,   \
-                             int64_t n, double l2, real *grad, real *scratch);                                                          \
-    double (*exits_epoch)(const fkd_mlp *net, const fkd_exits *e, const real *X, const fkd_targets##suffix *t, const int64_t *order,    \
-                          int64_t n, int64_t batch, double l2, const fkd_optimizer *o, real *params, real *m, real *v, int64_t *step,   \
-                          real *scratch);                                                                                               \
-    /* Pearlmutter's R operator (1994). Returns the mean loss L over n rows; wanted or NULL: grad = dL / d params, hv = its derivative     \
-     * along v, dX (n, sizes[0]) and dY (n, outputs) = the derivatives of <v, grad> with respect to X and to soft labels or values.     \
-     * t: FKD_CLASSES with labels, or soft labels in `teacher`, any numbers y, row loss -sum_c y_c log p_c; or FKD_SQUARED; `how` is not \
-     * read. scratch: rop_scratch(net, n). */                                                                                           \
-    int64_t (*rop_scratch)(const fkd_mlp *net, int64_t rows);                                                                           \
-    double (*rop)(const fkd_mlp *net, const real *params, const real *v, const real *X, const fkd_targets##suffix *t, int64_t n,        \
-                  real *grad, real *hv, real *dX, real *dY, real *scratch);                                                             \
-    /* Gradient matching (Zhao, Mopuri and Bilen 2021). Rows starts[g] .. starts[g + 1] - 1 are group g; s = the gradient of their mean  \
-     * loss, r = reals[g], flat. Returns the sum over groups of their distance, and its derivatives dX, dY (NULL: not wanted). Distance:  \
-     * FKD_ROWWISE: sum over all output units o of all layers of 1 - <r_o, s_o> / (|r_o| |s_o| + 1e-6), biases left out; FKD_GLOBAL: the  \
-     * same of the whole vectors; FKD_MSE: |r - s|^2. scratch: rop_scratch(net, rows of the largest group). */                          \
-    double (*gradient_match)(const fkd_mlp *net, const real *params, const real *reals, const real *X, const fkd_targets##suffix *t,    \
-                             const int64_t *starts, int64_t groups, int distance, real *dX, real *dY, real *scratch);                   \
-    /* Feature matching (Zhao and Bilen 2023). Rows starts[g] .. starts[g + 1] - 1 of X and real_starts[g] .. of reals are group g. Returns\
-     * the sum over groups of |mean features of X's rows - of the real rows|^2, and its derivative dX. Features: activations of the last\
-     * hidden layer, of all of them (all), or the outputs where none is hidden. scratch: features_scratch(net). */                      \
-    int64_t (*features_scratch)(const fkd_mlp *net);                                                                                    \
-    double (*feature_match)(const fkd_mlp *net, const real *params, const real *reals, const int64_t *real_starts, const real *X,       \
-                            const int64_t *starts, int64_t groups, int all, real *dX, real *scratch);                                   \
-    /* Kernel ridge regression with m support rows S (m, d) and dual weights a (m, C) on n target rows. Returns the loss                \
-     * 0.5 mean (k(X, S) a - T)^2, the mean over rows and outputs, and its derivatives da (m, C) and dS (m, d), a held fixed. Where x and s\
-     * have the same direction, where the tangent kernel has none, its derivative is that at an angle of 1e-6 at least.                 \
-     * scratch: ridge_scratch(f, m, d, C). */                                                                                           \
-    int64_t (*ridge_scratch)(const fkd_kernel *f, int64_t m, int64_t d, int64_t C);                                                     \
-    double (*ridge)(const fkd_kernel *f, const real *S, int64_t m, int64_t d, const real *a, int64_t C, const real *X, const real *T,   \
-                    int64_t n, real *da, real *dS, real *scratch);                                                                      \
-  } fkd_kernels##suffix;
+/* What a network learns from, row-aligned with X: labels (n) and / or teacher (n, C) for FKD_CLASSES; values (n, outputs)
+ * for 0.5 |f - y|^2 or the pinball loss at `quantile`; weights (n) or NULL. */
+#define FKD_TARGETS(real, name)                  \
+  typedef struct {                               \
+    int kind;                                    \
+    fkd_distill how;                             \
+    double quantile;                             \
+    const int32_t *labels;                       \
+    const real *teacher, *values, *weights;      \
+  } name;
+FKD_TARGETS(float, fkd_targets_f32)
+FKD_TARGETS(double, fkd_targets_f64)
 
-FKD_DECLARE(float, _f32)
-FKD_DECLARE(double, _f64)
+#define FKD_KERNEL(result, name, arguments) result(*name) arguments;
+#define fkd_real float
+#define fkd_targets fkd_targets_f32
+typedef struct {
+#include "fastkd_kernels.h"
+} fkd_kernels_f32;
+#undef fkd_real
+#undef fkd_targets
+#define fkd_real double
+#define fkd_targets fkd_targets_f64
+typedef struct {
+#include "fastkd_kernels.h"
+} fkd_kernels_f64;
+#undef fkd_real
+#undef fkd_targets
+#undef FKD_KERNEL
 
 typedef struct {
   int abi;

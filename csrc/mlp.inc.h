@@ -6,7 +6,7 @@
 
 #define mlp_work FN(mlp_work)
 #define mlp_carve FN(mlp_carve)
-#define mlp_pack FN(mlp_pack)
+#define mlp_pack FN(fkd_pack)
 #define mlp_unpack FN(mlp_unpack)
 #define mlp_ld FN(mlp_ld)
 #define mlp_wide FN(mlp_wide)

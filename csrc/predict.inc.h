@@ -11,7 +11,7 @@ static int64_t predict_ld(const fkd_mlp *net) {
   return leading(most);
 }
 
-static int64_t FN(fkd_predict_packed)(const fkd_mlp *net) { return mlp_wide(net); }
+static int64_t FN(fkd_packed_size)(const fkd_mlp *net) { return mlp_wide(net); }
 
 static int64_t FN(fkd_predict_scratch)(const fkd_mlp *net, int64_t rows) {
   return 2 * predict_ld(net) * (rows < FKD_PREDICT_ROWS ? rows : FKD_PREDICT_ROWS);

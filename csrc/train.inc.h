@@ -2,8 +2,8 @@
 
 #define net_chunk FN(net_chunk)
 #define net_refresh FN(net_refresh)
-#define net_gradient FN(net_gradient)
-#define net_epoch FN(net_epoch)
+#define net_gradient FN(fkd_network_gradient)
+#define net_epoch FN(fkd_network_epoch)
 #define net_step FN(net_step)
 #define net_bare FN(net_bare)
 

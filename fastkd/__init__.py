@@ -16,7 +16,7 @@ _SUBMODULES |= {"losses", "market", "models", "reference"}
 
 
 def get_include() -> str:
-    """Folder with fastkd.h and fastkd_core.pxd, for C and Cython code that calls the kernels.
+    """Folder with fastkd.h, fastkd_kernels.h and fastkd_core.pxd, for C and Cython code that calls the kernels.
 
     Examples
     --------

@@ -91,7 +91,7 @@ def test_imports_run_one_way():
 
 def test_headers_come_along():
     names = {path.name for path in Path(fastkd.get_include()).iterdir()}
-    assert {"fastkd.h", "fastkd_core.pxd"} <= names
+    assert {"fastkd.h", "fastkd_kernels.h", "fastkd_core.pxd"} <= names
 
 
 def test_the_gil_stays_off(tmp_path):
@@ -120,6 +120,11 @@ def softmax2(double a, double b):
     with nogil:
         bad = table.f64.softmax(x, 1, 2, 1.0, 0, x)
     return bad, x[0], x[1]
+
+def single2(float a, float b):
+    cdef float[2] x = [a, b]
+    cdef long long bad = fkd.softmax(table, True, x, 1, 2, 1.0, 0, x)
+    return x[0], x[1]
 """
 
 USER_SETUP = """
@@ -142,5 +147,6 @@ def test_cython_code_of_a_user(tmp_path):
     built = run(USER_SETUP, tmp_path)
     assert built.returncode == 0, built.stderr
     code = "import user; print(user.isa(), *user.softmax2(0.0, 0.0), user.softmax2(float('nan'), 0.0)[0])"
+    code += "; print(*user.single2(0.0, 0.0))"
     used = run(f"import sys; sys.path.append({str(tmp_path)!r}); {code}", tmp_path)
-    assert used.stdout.split() == [fastkd.isa(), "-1", "0.5", "0.5", "0"], used.stderr
+    assert used.stdout.split() == [fastkd.isa(), "-1", "0.5", "0.5", "0", "0.5", "0.5"], used.stderr
