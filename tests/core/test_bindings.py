@@ -1,4 +1,4 @@
-"""Bindings against hostile callers: objects made twice, state changed in mid-call, arrays that lie, overflowing sizes."""
+"""Bindings against hostile callers: objects made twice, state changed in mid-call, lying arrays, overflowing sizes."""
 
 import pickle
 import threading
