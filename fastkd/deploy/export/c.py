@@ -16,8 +16,8 @@ from fastkd.deploy.export.maths import softmax32
 from fastkd.deploy.export.networks import twin
 from fastkd.deploy.export.report import ExportReport
 from fastkd.deploy.export.student import ExportError, Student, read_student
-from fastkd.deploy.export.test_file import test_file
 from fastkd.deploy.export.text import check_name
+from fastkd.deploy.export.vectors import vectors_file
 from fastkd.deploy.export.writing import write_all
 from fastkd.losses import softmax
 
@@ -164,7 +164,7 @@ def _float_files(student: Student, name: str, vectors: Any, strict: bool) -> tup
     texts = {f"{name}.c": source(student, rounded, name, strict, facts), f"{name}.h": header(student, name)}
     _read_back(texts[f"{name}.c"], rounded)
     own = bits[CHECK_ROWS:] if strict else None
-    texts[f"{name}_test.c"] = test_file(student, rows, expected[CHECK_ROWS:], name, own, unit, tolerance)
+    texts[f"{name}_test.c"] = vectors_file(student, rows, expected[CHECK_ROWS:], name, own, unit, tolerance)
     checks = {
         "numbers read back": "the same bits",
         "NumPy twin against float64": f"{error:.2g} at most, {CHECK_ROWS + len(rows)} rows",
@@ -208,5 +208,5 @@ def _compiled(
         measured = sizes(compiler, folder, name)
         if not compiler.native:
             return {"cross compiler": "compiled without a warning; not run on this machine"}, measured
-            forms = (0,) if strict else (0, 1, 2) if target == "c" else (0, 1)
+        forms = (0,) if strict else (0, 1, 2) if target == "c" else (0, 1)
         return compile_and_run(compiler, folder, name, jobs(f"{name.upper()}_", forms, strict)), measured

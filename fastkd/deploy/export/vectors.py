@@ -142,7 +142,7 @@ def sure_rows(student: Student, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return exits, clear
 
 
-def test_file(
+def vectors_file(
     student: Student,
     X: np.ndarray,
     expected: np.ndarray,
