@@ -46,9 +46,8 @@ def pack(values: Any) -> Array:
     header = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': {array.shape}, }}"
     length = -(-(len(header) + 11) // 64) * 64 - 10
     start = MAGIC + b"\x01\x00" + length.to_bytes(2, "little") + header.ljust(length - 1).encode() + b"\n"
-    return Array(
-        str(array.dtype), tuple(array.shape), "numpy.ndarray", b"".join((start, array.reshape(-1).view(np.uint8)))
-    )
+    body: Any = array.reshape(-1).view(np.uint8)
+    return Array(str(array.dtype), tuple(array.shape), "numpy.ndarray", b"".join((start, body)))
 
 
 def view(array: Array) -> np.ndarray:

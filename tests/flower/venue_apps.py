@@ -26,8 +26,12 @@ def _loopback_only(event, arguments):
 if "VENUES" in os.environ:
     sys.addaudithook(_loopback_only)
 
-from fastkd.federated import Client, FedMD, RobustFL  # noqa: E402
+from flwr.app import Message  # noqa: E402
+from flwr.clientapp import ClientApp  # noqa: E402
+
+from fastkd.federated import Client, FedMD, Predictions, RobustFL  # noqa: E402
 from fastkd.flower import FlowerClients, client_app, server_app  # noqa: E402
+from fastkd.flower.records import as_answer  # noqa: E402
 from fastkd.models import MLPClassifier  # noqa: E402
 
 VENUES = ("a", "b", "c", "d")
@@ -50,34 +54,28 @@ def start():
 
 
 def make(context):
-    """The client of a node: after what its file says it should do."""
-    name = str(context.node_config["venue"])
+    """The client of a node."""
+    robust = (FOLDER / "mode").read_text() == "robust"
+    return venue(str(context.node_config["venue"]), (6,) if robust else None)
+
+
+honest = client_app(make, random_state=3, state_dir=lambda context: FOLDER / f"state-{context.node_config['venue']}")
+client = ClientApp()
+
+
+@client.train("fastkd")
+def answer(message, context):
+    """Do what the file of this venue says, or what is right."""
+    name = context.node_config["venue"]
     file = FOLDER / f"role-{name}"
     role = file.read_text() if file.exists() else ""
-    if role == "raise":
-        raise RuntimeError("a fault of this venue")
     if role == "sleep":
         (FOLDER / f"asleep-{name}").touch()
         time.sleep(300)
-    mode = (FOLDER / "mode").read_text() if (FOLDER / "mode").exists() else "fedmd"
-    client = venue(name, (6,) if mode == "robust" else None)
-    if role in ("nan", "flip"):
-        object.__setattr__(client, "model", Lying(client.model, np.nan if role == "nan" else -1.0))
-    return client
-
-
-class Lying:
-    """A model that says NaN, or the opposite of what it knows."""
-
-    def __init__(self, model, factor):
-        self.model, self.factor = model, factor
-
-    def predict_proba(self, rows):
-        said = np.full((len(rows), 3), 1 / 3)
-        return said * np.nan if np.isnan(self.factor) else said[:, ::-1] * 0 + [1.0, 0.0, 0.0]
-
-
-client = client_app(make, random_state=3, state_dir=lambda context: FOLDER / f"state-{context.node_config['venue']}")
+    if role == "nan":
+        lie = Predictions("", int(message.metadata.group_id), None, np.full((len(PUBLIC), 3), np.nan), 1)
+        return Message(as_answer(lie), reply_to=message)
+    return honest(message, context)
 
 
 def main(grid, context):
