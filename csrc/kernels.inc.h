@@ -12,6 +12,7 @@
 #include "exits.inc.h"
 #include "network.inc.h"
 #include "lstm.inc.h"
+#include "bfloat.inc.h"
 #include "cnn.inc.h"
 #include "train.inc.h"
 #include "predict.inc.h"

@@ -219,9 +219,9 @@ static void mlp_inputs(const fkd_mlp *net, const REAL *X, const int64_t *order, 
   }
 }
 
-#ifdef NARROW
+#ifdef FEW_OUTPUTS
 /* whether layer l is one for narrow.inc.h, which needs its transposed weights and a place for the gradient of its inputs */
-FKD_INLINE int mlp_narrow(const fkd_mlp *net, int l, const mlp_work *k) { return l + 1 == net->layers && net->sizes[l + 1] <= NARROW && k->d[l]; }
+FKD_INLINE int mlp_narrow(const fkd_mlp *net, int l, const mlp_work *k) { return l + 1 == net->layers && net->sizes[l + 1] <= FEW_OUTPUTS && k->d[l]; }
 #endif
 
 /* activations into a[1] .. a[L - 1], outputs into d[L] */
@@ -231,7 +231,7 @@ static void mlp_forward(const fkd_mlp *net, int64_t rows, mlp_work *k) {
   for (int l = 0; l < L; ++l) {
     const int64_t n = net->sizes[l + 1], ld = mlp_ld(net, l + 1), ldw = leading(n);
     REAL *to = l + 1 < L ? k->a[l + 1] : k->d[L];
-#ifdef NARROW
+#ifdef FEW_OUTPUTS
     if (mlp_narrow(net, l, k)) {
       narrow_forward((int)n, k->a[l], mlp_ld(net, l), k->wt[l], mlp_ld(net, l), w + net->sizes[l] * ldw, net->sizes[l], rows, to, ld);
       break;
@@ -255,7 +255,7 @@ static double mlp_rows(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t row
   for (int l = L - 1; l >= 0; --l) {
     const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1), ldw = leading(m);
     g -= (n + 1) * ldw;
-#ifdef NARROW
+#ifdef FEW_OUTPUTS
     if (mlp_narrow(net, l, k)) {
       narrow_backward((int)m, k->a[l], lda, k->d[L], ldd, k->wt[l], lda, n, rows, add, l && act == FKD_RELU, k->d[l], g, ldw);
       if (l) mlp_deactivate(act, k->d[l], k->a[l], k->z[l], lda, rows, n);

@@ -10,9 +10,9 @@
 #define narrow_z FN(narrow_z)
 #define narrow_g FN(narrow_g)
 
-#undef NARROW
+#undef FEW_OUTPUTS
 #if FKD_BITS == 32 && (defined(FKD_AVX512) || defined(FKD_AVX2))
-#define NARROW 4
+#define FEW_OUTPUTS 4
 
 #if defined(FKD_AVX512)
 #define NARROW_ROWS 4
@@ -42,13 +42,13 @@ FKD_INLINE V narrow_sums(const V *x) { return _mm256_permute2f128_ps(x[0], x[1],
 FKD_INLINE void narrow_z(const int C, const REAL *a, ptrdiff_t lda, const REAL *wt, ptrdiff_t ldt, const REAL *bias, int64_t n, int64_t rows,
                          REAL *z, ptrdiff_t ldz) {
   for (int64_t r = 0; r < rows; r += NARROW_ROWS) {
-    V x[NARROW_ROWS], acc[NARROW_ROWS][NARROW];
+    V x[NARROW_ROWS], acc[NARROW_ROWS][FEW_OUTPUTS];
     const REAL *p[NARROW_ROWS];
     FKD_UNROLL
     for (int i = 0; i < NARROW_ROWS; ++i) {
       p[i] = a + (r + i < rows ? r + i : rows - 1) * lda;
       FKD_UNROLL
-      for (int c = 0; c < NARROW; ++c) acc[i][c] = vset1(0);
+      for (int c = 0; c < FEW_OUTPUTS; ++c) acc[i][c] = vset1(0);
     }
     for (int64_t k = 0; k < n; k += VL) {
       FKD_UNROLL
@@ -82,13 +82,13 @@ FKD_INLINE void narrow_z(const int C, const REAL *a, ptrdiff_t lda, const REAL *
 /* J vectors of inputs: their rows of g (ldg) [+]= a^T d, and, if e is given, e = d wt, where gated only where a > 0 */
 FKD_INLINE void narrow_g(const int C, const int J, const REAL *a, ptrdiff_t lda, const REAL *d, ptrdiff_t ldd, const REAL *wt, ptrdiff_t ldt,
                          int64_t n, int64_t rows, int add, int gated, REAL *e, REAL *g, ptrdiff_t ldg) {
-  V acc[NARROW][2], w[NARROW][2];
+  V acc[FEW_OUTPUTS][2], w[FEW_OUTPUTS][2];
   FKD_UNROLL
   for (int c = 0; c < C; ++c)
     FKD_UNROLL
     for (int j = 0; j < J; ++j) acc[c][j] = vset1(0), w[c][j] = vload(wt + c * ldt + j * VL);
   for (int64_t r = 0; r < rows; ++r) {
-    V s[NARROW];
+    V s[FEW_OUTPUTS];
     FKD_UNROLL
     for (int c = 0; c < C; ++c) s[c] = vset1(d[r * ldd + c]);
     FKD_UNROLL
@@ -103,14 +103,14 @@ FKD_INLINE void narrow_g(const int C, const int J, const REAL *a, ptrdiff_t lda,
   }
   FKD_UNROLL
   for (int j = 0; j < J; ++j) {
-    REAL t[VL * NARROW];
-    V column[NARROW];
+    REAL t[VL * FEW_OUTPUTS];
+    V column[FEW_OUTPUTS];
     FKD_UNROLL
-    for (int c = 0; c < NARROW; ++c) column[c] = c < C ? acc[c][j] : vset1(0);
-    store_columns(t, NARROW, NARROW, column);
+    for (int c = 0; c < FEW_OUTPUTS; ++c) column[c] = c < C ? acc[c][j] : vset1(0);
+    store_columns(t, FEW_OUTPUTS, FEW_OUTPUTS, column);
     for (int64_t i = 0; i < VL && j * VL + i < n; ++i) {
       REAL *to = g + (j * VL + i) * ldg;
-      for (int c = 0; c < C; ++c) to[c] = add ? to[c] + t[i * NARROW + c] : t[i * NARROW + c];
+      for (int c = 0; c < C; ++c) to[c] = add ? to[c] + t[i * FEW_OUTPUTS + c] : t[i * FEW_OUTPUTS + c];
     }
   }
 }

@@ -1,6 +1,6 @@
 /* windows.inc.h: prediction of networks with a body: whole windows, and an LSTM step by step.
  *
- * Packed: shift and factor of each feature, the body's and the head's matrices. An LSTM goes through all layers step by step, so that it
+ * Packed: shift and factor of each feature, the body's matrices (an LSTM's as bfloat.inc.h has them, if asked for) and the head's. An LSTM goes through all layers step by step, so that it
  * needs memory for one step only; a row of `a` is [inputs, state], the bias is added by the product. */
 
 #define window_work FN(window_work)
@@ -9,6 +9,8 @@
 #define window_step FN(window_step)
 #define window_cnn FN(window_cnn)
 #define packed_head FN(packed_head)
+#define window_narrow FN(window_narrow)
+#define window_body FN(window_body)
 #define pool_step FN(pool_step)
 
 typedef struct {
@@ -36,9 +38,20 @@ static void window_carve(const fkd_network *net, int64_t rows, REAL *base, windo
   k->used = at;
 }
 
+/* only float has narrower weights */
+FKD_INLINE int window_narrow(const fkd_network *net) { return FKD_BITS == 32 && net->kind == FKD_LSTM && net->weights == FKD_BFLOAT16; }
+
+/* reals of layer l's packed matrix */
+FKD_INLINE int64_t window_body(const fkd_network *net, int l) {
+#if FKD_BITS == 32
+  if (window_narrow(net)) return bfloat_body(net, l);
+#endif
+  return net_body(net, l);
+}
+
 FKD_INLINE int64_t packed_head(const fkd_network *net) {
   int64_t n = (2 * net->widths[0] + 15) / 16 * 16;
-  for (int l = 0; l < net->layers; ++l) n += net_body(net, l);
+  for (int l = 0; l < net->layers; ++l) n += window_body(net, l);
   return (n + 15) / 16 * 16;
 }
 
@@ -47,7 +60,13 @@ static int64_t FN(fkd_network_packed)(const fkd_network *net) { return packed_he
 static void FN(fkd_network_pack)(const fkd_network *net, const REAL *params, const REAL *shift, const REAL *factor, REAL *packed) {
   const int64_t F = net->widths[0];
   for (int64_t i = 0; i < F; ++i) packed[i] = shift ? shift[i] : 0, packed[F + i] = factor ? factor[i] : 1;
-  mlp_pack(&net->head, body_pack(net, params, packed + (2 * F + 15) / 16 * 16), packed + packed_head(net));
+  REAL *body = packed + (2 * F + 15) / 16 * 16;
+#if FKD_BITS == 32
+  const REAL *head = window_narrow(net) ? bfloat_pack(net, params, body) : body_pack(net, params, body);
+#else
+  const REAL *head = body_pack(net, params, body);
+#endif
+  mlp_pack(&net->head, head, packed + packed_head(net));
 }
 
 static int64_t FN(fkd_network_predict_scratch)(const fkd_network *net, int64_t rows) {
@@ -73,11 +92,15 @@ static void window_step(const fkd_network *net, const REAL *packed, const REAL *
     for (int64_t i = 0; i < F; ++i) k->a[0][r * net_ld(net, 0) + i] = (x[r * stride + i] - packed[i]) * packed[F + i];
   for (int l = 0; l < net->layers; ++l) {
     const int64_t in = net->widths[l], n = net->widths[l + 1], up = round_up(n), ld = net_ld(net, l), ldg = leading(4 * up);
-    lstm_gates(k->a[l], ld, w, in + n, up, rows, k->gates, ldg);
+#if FKD_BITS == 32
+    if (window_narrow(net)) bfloat_gates(k->a[l], ld, w, in + n, up, rows, k->gates, ldg);
+    else
+#endif
+      lstm_gates(k->a[l], ld, w, in + n, up, rows, k->gates, ldg);
     lstm_cell(rows, up, k->gates, ldg, k->c[l], k->c[l], NULL, k->a[l] + in, ld, NULL, 0);
     if (l + 1 < net->layers)
       for (int64_t r = 0; r < rows; ++r) memcpy(k->a[l + 1] + r * net_ld(net, l + 1), k->a[l] + r * ld + in, (size_t)n * sizeof(REAL));
-    w += net_body(net, l);
+    w += window_body(net, l);
   }
 }
 
