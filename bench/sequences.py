@@ -148,6 +148,9 @@ def one_window(kind: str) -> list[Contender]:
         Contender("fastkd", predictor, (x[0],)),
         Contender("fastkd, out=", predictor, (x[0], np.empty(CLASSES, np.float32))),
     ]
+    narrow = model.predictor(weights="bfloat16", calibration=x) if kind == "lstm" else None
+    if narrow is not None:
+        found.append(Contender("fastkd, bfloat16 weights, out=", narrow, (x[0], np.empty(CLASSES, np.float32))))
     if torch := optional("torch"):
         torch.set_num_threads(1)
         network = torch_module(torch, kind, parts).eval()
@@ -163,7 +166,7 @@ def one_window(kind: str) -> list[Contender]:
     for c in found:
         result = np.asarray(c.call(*c.args))
         c.errors["probability"] = float(np.abs(result.reshape(truth.shape) - truth).max())
-    common.require(found, 1e-5)
+    common.require([c for c in found if c.call is not narrow], 1e-5)  # rounded weights change more, and show it
     if kind == "lstm":
         stream = predictor.stream()
         for row in x[0, :-1]:

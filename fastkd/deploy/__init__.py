@@ -4,7 +4,7 @@ from typing import Any
 
 from fastkd.deploy.predictor import Predictor
 from fastkd.deploy.risk_monitor import RiskEvent, RiskMonitor
-from fastkd.deploy.sequence_predictor import SequencePredictor, SequenceStream
+from fastkd.deploy.sequence_predictor import SequencePredictor, SequenceStream, WeightsChange
 
 _EXPORT = {
     "ExportError",
@@ -22,6 +22,7 @@ __all__ = [
     "RiskMonitor",
     "SequencePredictor",
     "SequenceStream",
+    "WeightsChange",
     "export_c",
 ]
 

@@ -66,8 +66,12 @@ class SequenceClassifier(NetworkClassifier):
         self.classes_ = np.arange(n_outputs)
         return self
 
-    def predictor(self, *, on_nan: str = "nan"):
-        """A `fastkd.deploy.SequencePredictor` of the weights as they are now, the scaler included."""
+    def predictor(self, *, on_nan: str = "nan", weights: str | None = None, calibration: Any = None):
+        """A `fastkd.deploy.SequencePredictor` of the weights as they are now, the scaler included.
+
+        weights="bfloat16" reads an LSTM's weights in half the bytes; what that changes is measured on `calibration`
+        windows and told by the predictor.
+        """
         from fastkd.deploy import SequencePredictor
 
-        return SequencePredictor(self, on_nan=on_nan)
+        return SequencePredictor(self, on_nan, weights, calibration)
