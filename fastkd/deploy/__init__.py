@@ -6,11 +6,17 @@ from fastkd.deploy.predictor import Predictor
 from fastkd.deploy.risk_monitor import RiskEvent, RiskMonitor
 from fastkd.deploy.sequence_predictor import SequencePredictor, SequenceStream
 
-_EXPORT = {"ExportError", "ExportReport", "export_c"}  # loaded when first used: they need compilers and files
+_EXPORT = {
+    "ExportError",
+    "ExportReport",
+    "FixedPredictor",
+    "export_c",
+}  # loaded when first used: they need compilers and files
 
 __all__ = [
     "ExportError",
     "ExportReport",
+    "FixedPredictor",
     "Predictor",
     "RiskEvent",
     "RiskMonitor",
