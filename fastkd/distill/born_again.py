@@ -189,7 +189,7 @@ class BornAgain(Committee):
         Parameters
         ----------
         X : (n, n_features)
-            Finite features, already scaled; in time order if the last rows are to be held out.
+            Finite features, raw if the model scales; in time order if the last rows are to be held out.
         y : (n,)
             Labels of at least two classes; -1 for unlabelled rows.
         sample_weight : (n,), optional
@@ -207,13 +207,15 @@ class BornAgain(Committee):
             On fewer than two classes, an empty validation part, data or hyper-parameters out of range.
         """
         self._check()
-        rows, values, codes, weights, found = self._read(X, y, sample_weight, classes)
+        rows, values, codes, weights, found = self._read(
+            X, y, sample_weight, classes, held_out=0.0 if eval_set is not None else self.validation_fraction
+        )
         validation = None if eval_set is None else self._read_eval_set(eval_set, rows, found)
         if eval_set is None and self.validation_fraction > 0.0:
             cut = len(rows) - max(1, round(self.validation_fraction * len(rows)))
             if cut < 1:
                 raise ValueError(f"n_samples={len(rows)} are too few to hold out a validation part; pass eval_set")
-            validation = self._read_eval_set((rows[cut:], values[cut:]), rows, found)
+            validation = self._read_eval_set((rows[cut:], values[cut:]), rows, found, raw=False)
             rows, values, codes = rows[:cut], values[:cut], codes[:cut]
             weights = None if weights is None else weights[:cut]
         if self.n_init > 1 and validation is None:
