@@ -58,7 +58,9 @@ HOSTILE = {
     "no npy": raw(b"hello"),
     "another kind": raw(b"x", stype="torch.Tensor"),
     "no arrays": RecordDict({"metrics": MetricRecord({"num-examples": 10})}),
-    "two records": RecordDict({"a": ArrayRecord({"w": pack(HONEST[0])}), "arrays": ArrayRecord({"w": pack(HONEST[0])})}),
+    "two records": RecordDict(
+        {"a": ArrayRecord({"w": pack(HONEST[0])}), "arrays": ArrayRecord({"w": pack(HONEST[0])})}
+    ),
     "another name": reply(HONEST[0], "v"),
     "no metrics": RecordDict({"arrays": ArrayRecord({"w": pack(HONEST[0])})}),
     "claims a trillion rows": reply(-10 * HONEST[0], **{"num-examples": 10**12}),
@@ -113,7 +115,8 @@ def test_the_result_is_the_rule_on_the_honest_replies(rule):
 def test_counters_of_batch_normalization_stay_whole_numbers():
     def network(k):
         return RecordDict({"arrays": ArrayRecord({
-            "weight": pack(np.full((2, 3), k, np.float32)), "counter": pack(np.array(7 + k)), "bias": pack(np.full(3, -k, np.float32)),
+            "weight": pack(np.full((2, 3), k, np.float32)), "counter": pack(np.array(7 + k)),
+            "bias": pack(np.full(3, -k, np.float32)),
         })})  # fmt: skip
 
     ours = RobustStrategy("median", min_train_nodes=5, min_available_nodes=5)
@@ -129,7 +132,9 @@ def test_counters_of_batch_normalization_stay_whole_numbers():
 
 def test_a_lost_round_leaves_the_arrays_as_they_were():
     bad = HOSTILE["NaN"]
-    grid = LocalGrid({f"n{k}": lambda m, c, k=k: Message(bad if k < 2 else reply(HONEST[k]), reply_to=m) for k in range(6)})
+    grid = LocalGrid(
+        {f"n{k}": lambda m, c, k=k: Message(bad if k < 2 else reply(HONEST[k]), reply_to=m) for k in range(6)}
+    )
     ours = RobustStrategy("trimmed_mean", 1, fraction_evaluate=0.0, min_train_nodes=6, min_available_nodes=6)
     start = ArrayRecord({"w": pack(np.ones(D, np.float32))})
     result = ours.start(grid=grid, initial_arrays=start, num_rounds=2)
@@ -141,7 +146,9 @@ def test_errors_are_told_and_do_not_count():
     def broken(message, context):
         return Message(Error(2, "gone"), reply_to=message)
 
-    grid = LocalGrid({"bad": broken, **{f"n{k}": lambda m, c, k=k: Message(reply(HONEST[k]), reply_to=m) for k in range(4)}})
+    grid = LocalGrid(
+        {"bad": broken, **{f"n{k}": lambda m, c, k=k: Message(reply(HONEST[k]), reply_to=m) for k in range(4)}}
+    )
     ours = RobustStrategy("krum", 0, min_train_nodes=5, min_available_nodes=5)
     messages = ours.configure_train(1, ArrayRecord({"w": pack(HONEST[0])}), ConfigRecord(), grid)
     arrays, _ = ours.aggregate_train(1, grid.send_and_receive(messages))
