@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("flwr", reason="needs the extra fastkd[flower]")
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
-from test_records import npy
+from npy_bytes import npy
 
 from fastkd import aggregate
 from fastkd.flower import LocalGrid, RobustStrategy, pack
