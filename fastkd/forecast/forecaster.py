@@ -283,7 +283,7 @@ class Forecaster:
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         self._require_fitted()
         self.require_market(candles, any_symbol=any_symbol)
-        return self.features.transform(candles, others)
+        return self.features.compute(candles, others)
 
     def _answers(self, X: NDArray[np.float64]) -> NDArray[Any]:
         """What the student says of raw rows, (n, n_outputs): one at a time, for the bits of live forecasts."""

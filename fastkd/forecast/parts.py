@@ -61,7 +61,7 @@ def rows_of(
     candles: Candles, features: FeatureSet, labels: Labels, others: Mapping[str, Candles] | None = None
 ) -> Rows:
     """Rows of one market."""
-    X, known = features.transform(candles, others)
+    X, known = features.compute(candles, others)
     y = labels.of(candles)[len(candles) - len(X) :]
     later = np.minimum(np.arange(len(X)) + labels.horizon, max(len(X) - 1, 0))
     usable = ~np.isnan(y) if y.dtype.kind == "f" else y >= 0
