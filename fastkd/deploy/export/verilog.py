@@ -175,7 +175,8 @@ def export_verilog(
         raise ExportError("export_verilog takes MLPs with relu or identity; distill this student into one")
     rows = vector_rows(net.student, vectors, fixed.calibration)
     texts = {f"{name}.v": _core(net, name), f"{name}_tb.v": _bench(net, name, rows)}
-    checks, sizes = {}, {"clocks": _clocks(net)}
+    checks: dict[str, str] = {}
+    sizes = {"clocks": _clocks(net)}
     if check:
         checks, measured = _simulated(texts, name, len(rows), sizes["clocks"], must=check is True)
         sizes |= measured
