@@ -24,8 +24,10 @@ from setuptools.command.build_ext import build_ext
 CORE_FLAGS = Path("csrc/cflags").read_text().split()
 WARNINGS = ["-Wall", "-Wextra", "-Werror"] if os.environ.get("FASTKD_WERROR") else []
 WINDOWS = sys.platform == "win32"
-# One binary serves every Python from 3.11 on, but for those without a GIL: they have no stable ABI before 3.15.
-STABLE_ABI = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+# One binary serves every Python from 3.12 on, but for those without a GIL: they have no stable ABI before 3.15. That of
+# 3.11 lacks the quick way of calls (vectorcall): softmax of one row took 13 % longer, predict_proba 7 %.
+STABLE_ABI = sys.version_info >= (3, 12) and sys.implementation.name == "cpython"
+STABLE_ABI = STABLE_ABI and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 class Build(build_ext):
@@ -82,7 +84,7 @@ native = Extension(
     sources=["fastkd/_core/_native.pyx", *sorted(map(str, Path("csrc").glob("*.c")))],
     depends=sorted(map(str, [*Path("csrc").glob("*.h"), *Path("fastkd/_core").glob("*.pxi"), Path("csrc/cflags")])),
     include_dirs=["csrc", numpy.get_include()],
-    define_macros=macros + ([("Py_LIMITED_API", "0x030B0000")] if STABLE_ABI else []),
+    define_macros=macros + ([("Py_LIMITED_API", "0x030C0000")] if STABLE_ABI else []),
     py_limited_api=STABLE_ABI,
     extra_compile_args=[] if WINDOWS else CORE_FLAGS + WARNINGS,
     extra_link_args=["-Wl,-s"] if sys.platform == "linux" else [],
@@ -90,6 +92,6 @@ native = Extension(
 setup(
     packages=[*find_packages(include=["fastkd", "fastkd.*"]), "fastkd.include"],
     cmdclass={"build_ext": Build},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}} if STABLE_ABI else {},
+    options={"bdist_wheel": {"py_limited_api": "cp312"}} if STABLE_ABI else {},
     ext_modules=cythonize([native], include_path=["csrc"]),
 )

@@ -82,9 +82,9 @@ def test_a_build_of_one_lane_says_so(monkeypatch):
 
 
 # Which parts a part may import when it is loaded: itself and what stands before it.
-ROAD = ("_version", "_files", "_io", "reference", "_core", "_check", "losses", "evaluation", "market", "features")
-ROAD += ("models", "distill")
-ROAD += ("aggregate", "federated", "condense", "deploy", "forecast", "cli")
+ROAD = ("_version", "_files", "_io", "_parallel", "reference", "_core", "_check", "losses", "evaluation", "market")
+ROAD += ("features", "models", "distill")
+ROAD += ("aggregate", "federated", "flower", "condense", "deploy", "forecast", "cli")
 
 
 def test_imports_run_one_way():
