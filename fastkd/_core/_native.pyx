@@ -9,8 +9,10 @@ import numpy as np
 from fastkd import _check
 
 cimport numpy as cnp
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport INFINITY, sqrt
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.math cimport INFINITY, NAN, sqrt
 from libc.stdint cimport int32_t, int64_t, uint16_t, uintptr_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcpy, memset
@@ -29,6 +31,7 @@ include "sequence.pxi"
 include "predictor.pxi"
 include "sequence_predictor.pxi"
 include "features.pxi"
+include "live.pxi"
 include "aggregate.pxi"
 include "condense.pxi"
 include "descent.pxi"
