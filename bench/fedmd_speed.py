@@ -65,10 +65,10 @@ class OursRound:
         self.test = data.test
 
     def __call__(self) -> None:
-        self.state = self.rounds.conclude(self.rounds.ask(self.state, None))
+        self.state = self.rounds.conclude(self.rounds.ask(self.state))
 
     def accuracy(self) -> float:
-        return float(np.mean([student.score(*self.test) for student in self.rounds.students]))
+        return float(np.mean([student.score(*self.test) for student in self.rounds.transport.students]))
 
 
 class TorchRound:

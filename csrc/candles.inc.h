@@ -3,9 +3,9 @@
  * Doubles only; no fused multiply-add and no libm, so the bits are the same on every ISA and machine (and in plain C99 without contraction).
  * Sums over windows are exact: squares of log ratios are counted in units of 2^-50, log volumes in units of 2^-20. What is added or taken
  * away later so leaves no trace, and a row depends on the last warmup + 1 candles alone. Volumes are added anew, from the oldest on. */
-/* state: candles taken, place and start of the last, its logarithms, sums of log volumes and of their squares, and of squared
- * returns (condense6); then sums of squares
- * [n_windows][3]; then a ring of warmup + 1 records of `width` words, each a candle and what was made of it */
+
+/* state: candles taken, place and start of the last, its logarithms, sums of log volumes and of their squares, and of squared returns
+ * (condense6); then sums of squares [n_windows][3]; then a ring of warmup + 1 records of `width` words: a candle and what was made of it */
 enum { S_COUNT, S_SLOT, S_START, S_HIGH, S_LOW, S_CLOSE, S_VOLUME, S_VOLUMES, S_SQUARES, S_MOVES, S_SUMS };
 enum { R_VOLUME = 5, R_UNITS = 6 /* [3] */, R_LOG_VOLUME = 9, R_CLOSE = 10 /* [1 + n_others] logs, then the closes of the others */ };
 

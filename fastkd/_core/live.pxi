@@ -16,10 +16,10 @@ cdef class ReaderCore:
     def __cinit__(self, sizes, str activation, dtype, params, *, bint softmax, offset=None, scale=None):
         self.typenum, self.dtype, self.table = type_number(dtype), np.dtype(dtype), T
         cdef bint single = self.typenum == cnp.NPY_FLOAT
-        cdef int64_t n = fill_net(&self.net, sizes, activation)
+        cdef int64_t n = fill_net(&self.net, whole_sizes(sizes, "sizes"), activation)
         cdef cnp.ndarray p = require_plain(params, self.typenum, (n,), "params")
         self.n_features, self.n_outputs = self.net.sizes[0], self.net.sizes[self.net.layers]
-        self.packed = Scratch((4 if single else 8) * fkd.packed_size(T, single, &self.net))
+        self.packed = Scratch(real_size(single) * fkd.packed_size(T, single, &self.net))
         fkd.pack(T, single, &self.net, cnp.PyArray_DATA(p), self.packed.data)
         self.c.net, self.c.packed, self.c.single, self.c.softmax = &self.net, self.packed.data, single, softmax
         if offset is not None:
@@ -100,15 +100,11 @@ cdef class LiveCore:
         cdef object one = candle
         if PyTuple_GET_SIZE(candle) == 1:
             one = <object>PyTuple_GET_ITEM(candle, 0)
-        if out is None:
-            out = cnp.PyArray_EMPTY(1, &n, m.typenum, 0)
-        elif not (is_plain(out, m.typenum) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out) and cnp.PyArray_NDIM(<cnp.ndarray>out) == 1
-                  and cnp.PyArray_DIMS(<cnp.ndarray>out)[0] == n):
-            _check.require_out(out, (n,), m.dtype)
+        cdef cnp.ndarray y = target(out, 1, &n, m.typenum, "out")
         if not self.feed.take(one, others, row):
             return None
-        m.table.candle_read(&m.c, row, 1, cnp.PyArray_DATA(<cnp.ndarray>out), self.work.data)
-        return out
+        m.table.candle_read(&m.c, row, 1, cnp.PyArray_DATA(y), self.work.data)
+        return y
 
     def push_many(self, dict candles not None, out=None):
         """Take the next closed candle of each of many symbols.
@@ -131,8 +127,8 @@ cdef class LiveCore:
             As `push`, and names the symbol. No symbol's state has changed then.
         """
         cdef int64_t n = len(candles), i = 0, k = 0, columns = self.reader.n_features, outputs = self.reader.n_outputs
-        cdef int64_t item = 4 if self.reader.typenum == cnp.NPY_FLOAT else 8
-        cdef cnp.npy_intp dims[2]
+        cdef int64_t item = real_size(self.reader.typenum == cnp.NPY_FLOAT)
+        cdef cnp.npy_intp[2] dims = [n, outputs]
         cdef FeedCore feed
         cdef ReaderCore own
         cdef fkd.fkd_candle *c
@@ -142,13 +138,10 @@ cdef class LiveCore:
         cdef char *y
         cdef int code
         cdef int64_t last
-        dims[0], dims[1] = n, outputs
         if self.feed.c.recipe.n_others:
             raise ValueError("push_many takes no features of other symbols: use one LiveForecaster a symbol")
-        if out is None:
-            out = cnp.PyArray_EMPTY(2, dims, self.reader.typenum, 0)
-        else:
-            _check.require_out(out, (n, outputs), self.reader.dtype)
+        cdef cnp.ndarray result = target(out, 2, dims, self.reader.typenum, "out")
+        cdef char *to = <char *>cnp.PyArray_DATA(result)
         if n > self.room:
             self.many, self.room = Scratch(n * (sizeof(fkd.fkd_candle) + 8 * columns + 8 * outputs + 16)), n
         c = <fkd.fkd_candle *>self.many.data
@@ -178,18 +171,17 @@ cdef class LiveCore:
                 if code & fkd.FKD_READY:
                     places[k] = i
                     k += 1
-        memset(cnp.PyArray_DATA(<cnp.ndarray>out), 0xFF, n * outputs * item)  # NaN
+        memset(to, 0xFF, n * outputs * item)  # NaN
         self.reader.table.candle_read(&self.reader.c, rows, k, y, self.work.data)
         for i in range(k):
-            memcpy(<char *>cnp.PyArray_DATA(<cnp.ndarray>out) + places[i] * outputs * item, y + i * outputs * item, outputs * item)
+            memcpy(to + places[i] * outputs * item, y + i * outputs * item, outputs * item)
         if self.readers:
             symbols = list(candles)
             for i in range(k):
                 if symbols[places[i]] in self.readers:
                     own, work = self.readers[symbols[places[i]]]
-                    own.table.candle_read(&own.c, rows + i * columns, 1,
-                                          <char *>cnp.PyArray_DATA(<cnp.ndarray>out) + places[i] * outputs * item, (<Scratch>work).data)
-        return out
+                    own.table.candle_read(&own.c, rows + i * columns, 1, to + places[i] * outputs * item, (<Scratch>work).data)
+        return result
 
     def _new_feed(self, symbol):
         raise NotImplementedError

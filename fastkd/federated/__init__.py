@@ -17,7 +17,7 @@ from fastkd.federated.communication import CommunicationCost, communication_cost
 from fastkd.federated.data_attacks import Backdoor, LabelFlip, Targeted
 from fastkd.federated.exp_guard import ExpGuard
 from fastkd.federated.fedmd import FedMD
-from fastkd.federated.messages import Assignment, Broadcast, Failure, Predictions, Update
+from fastkd.federated.messages import Assignment, Broadcast, Failure, Fault, Predictions, Update
 from fastkd.federated.partition import partition
 from fastkd.federated.prediction_attacks import (
     ClassPrior,
@@ -29,6 +29,7 @@ from fastkd.federated.prediction_attacks import (
 from fastkd.federated.privacy import GaussianMechanism, PrivacySpent
 from fastkd.federated.result import DistillationRecord, FederationError, FederationResult, RoundRecord
 from fastkd.federated.robust import RobustFL
+from fastkd.federated.transport import Transport
 
 __all__ = [
     "ALittleIsEnough",
@@ -43,6 +44,7 @@ __all__ = [
     "DistillationRecord",
     "ExpGuard",
     "Failure",
+    "Fault",
     "FedMD",
     "FederationError",
     "FederationResult",
@@ -64,6 +66,7 @@ __all__ = [
     "ScaledPredictions",
     "SignFlip",
     "Targeted",
+    "Transport",
     "Update",
     "communication_cost",
     "membership_audit",

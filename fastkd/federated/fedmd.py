@@ -5,11 +5,8 @@ from __future__ import annotations
 import functools
 import numbers
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,22 +16,25 @@ from fastkd.federated.attacks import bind
 from fastkd.federated.checkpoint import CheckpointError, fingerprint
 from fastkd.federated.client import Client, checked_clients
 from fastkd.federated.exp_guard import ExpGuard
-from fastkd.federated.fedmd_checkpoint import packed, read_standing, require_storable, write_packed
+from fastkd.federated.fedmd_checkpoint import packed, read_standing, require_storable, settings_of, write_packed
 from fastkd.federated.fedmd_checks import (
     all_classes,
     checked_temperature,
     each_eval_set,
+    require_far,
     require_public,
     require_same_names,
 )
 from fastkd.federated.fedmd_round import Public, Rounds, Standing, TrainingPlan
+from fastkd.federated.in_process import Students
 from fastkd.federated.predictions import SPACES
 from fastkd.federated.privacy import checked_mechanism
 from fastkd.federated.result import DistillationRecord, FederationError, FederationResult, warn_of_failures
-from fastkd.federated.robust import _checked_attacks, _describe
-from fastkd.federated.rounds import POISON, generator
+from fastkd.federated.robust import _checked_attacks
 from fastkd.federated.rules import Aggregation
+from fastkd.federated.streams import POISON, generator
 from fastkd.federated.students import Student, checked_students
+from fastkd.federated.transport import Transport
 from fastkd.losses import softmax
 from fastkd.models._hyperparameters import integer, real
 
@@ -51,8 +51,10 @@ class FedMD:
 
     Parameters
     ----------
-    clients : iterable of Client
-        Each with a model of its own, which is copied: a classifier of `fastkd.models`, fitted or not; an estimator with
+    clients : iterable of Client, or Transport
+        A transport (`fastkd.flower.FlowerClients`) reaches clients on other machines: their rows, models, noise and
+        accuracies stay there, `classes` must be given, and attacks and absences are not simulated. Else each has
+        a model of its own, which is copied: a classifier of `fastkd.models`, fitted or not; an estimator with
         ``fit`` and ``predict_proba`` (fitted anew each round, the public rows weighted by their soft labels); or
         anything else that `as_model` takes, which predicts and does not learn. Private rows with y = -1 have no label.
     public_X : (n_public, ...) or None
@@ -144,7 +146,7 @@ class FedMD:
 
     def __init__(
         self,
-        clients: Iterable[Client],
+        clients: Iterable[Client] | Transport,
         public_X: Any,
         *,
         public_y: Any = None,
@@ -193,17 +195,23 @@ class FedMD:
             raise ValueError(f"space must be one of {SPACES}; got {space!r}")
         if not callable(availability):
             availability = real("availability", availability, low=0.0, high=1.0)
-        self.clients, self.server_model = checked_clients(clients), server_model
-        if quorum > max(1, round(self.client_fraction * len(self.clients))):
+        self.transport = clients if isinstance(clients, Transport) else None
+        self.clients = () if isinstance(clients, Transport) else checked_clients(clients)
+        self.server_model = server_model
+        self.names = tuple(c.name for c in self.clients) if self.transport is None else tuple(self.transport.names)
+        self._n_asked = max(1, round(self.client_fraction * len(self.names)))
+        if quorum > self._n_asked:
             raise ValueError(f"quorum={quorum} is more than the clients asked in a round")
         self.public_X = None if public_X is None else as_array(public_X, "public_X")
         self.public_y = None if public_y is None else np.asarray(public_y)
         require_public(self.public_X, self.public_y, server_model, public_rows)
+        if self.transport is not None:
+            require_far(attacks, availability, classes, eval_set)
         checked_students(self.clients, self.public_X)
         self.rounds, self.aggregator, self.f, self.pre, self.space = rounds, aggregator, f, pre, space
         self.schedule, self.callbacks, self.random_state = schedule, tuple(callbacks), random_state
         self.privacy = checked_mechanism(privacy)
-        self.attacks = _checked_attacks(attacks, self.clients)
+        self.attacks = _checked_attacks(attacks, self.names)
         self.public_rows, self.quorum, self.availability = public_rows, quorum, availability
         self.epochs = (revisit_epochs, digest_epochs, initial_epochs)
         self.classes = all_classes(classes, self.clients, self.public_y, server_model)
@@ -216,7 +224,6 @@ class FedMD:
             raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
         guarded = isinstance(aggregator, ExpGuard)
         self._aggregation = aggregator if guarded else Aggregation(aggregator, f, pre, workers)
-        self._n_asked = max(1, round(self.client_fraction * len(self.clients)))
         if isinstance(self._aggregation, Aggregation):
             self._aggregation.require_fits(self._n_asked)
 
@@ -225,32 +232,32 @@ class FedMD:
         entropy = int(as_rng(self.random_state).integers(2**63))
         resumed = self.checkpoint is not None and os.path.exists(self.checkpoint)
         rounds = self._rounds(entropy)
-        everyone = [*rounds.students, *([] if rounds.server is None else [rounds.server])]
+        everyone = _everyone(rounds)
         settings = {}
         if self.checkpoint is not None:
             require_storable(everyone)
-            settings = self._settings()
+            settings = settings_of(self)
         if resumed:
             state = read_standing(self.checkpoint, everyone, settings, rounds.public, self.dtype)
             if state.entropy != entropy:
                 if isinstance(self.random_state, numbers.Integral):
                     raise CheckpointError(f"{self.checkpoint} belongs to a federation with another random_state")
                 rounds = self._rounds(state.entropy)  # data that attackers poisoned are poisoned as before
-                everyone = [*rounds.students, *([] if rounds.server is None else [rounds.server])]
+                everyone = _everyone(rounds)
                 state = read_standing(self.checkpoint, everyone, settings, rounds.public, self.dtype)
         else:
             try:
                 state = rounds.opening(rounds.blank(entropy))
             except Exception as error:
                 raise self._failed(rounds, rounds.blank(entropy), error) from error
-        n_threads = min(len(self.clients), os.cpu_count() or 1 if self.workers == -1 else self.workers)
+        self._begin(rounds, state.entropy)
         unwritten = None
         try:
-            with ThreadPoolExecutor(n_threads) if n_threads > 1 else nullcontext() as pool:
+            with rounds.transport.at_work():
                 while state.round < self.rounds:
                     if self.progress is not None:
                         self.progress("Federated distillation", state.round, self.rounds)
-                    state = self._play(rounds, state, pool)
+                    state = self._play(rounds, state)
                     if self.checkpoint is not None:
                         unwritten = packed(state, everyone, settings)
                         if state.round == self.rounds or state.round % self.checkpoint_every == 0:
@@ -266,10 +273,26 @@ class FedMD:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _play(self, rounds: Rounds, state: Standing, pool: ThreadPoolExecutor | None) -> Standing:
+    def _begin(self, rounds: Rounds, entropy: int) -> None:
+        """Tell the transport what every client has to know, so that a message can be answered without memory of it."""
+        rounds.transport.begin(
+            {
+                "kind": "FedMD",
+                "federation": fingerprint(np.array([entropy], np.uint64))[:32],
+                **asdict(rounds.plan),
+                "dtype": self.dtype.name,
+                "classes": self.classes.tolist(),
+                "public": None if self.public_X is None else fingerprint(self.public_X),
+                "rounds": self.rounds,
+                "noisy": self.privacy is not None,
+                "usable": rounds.usable,
+            }
+        )
+
+    def _play(self, rounds: Rounds, state: Standing) -> Standing:
         """The state after one more round; an error keeps the one before, and what the answers cost."""
         try:
-            asked = rounds.ask(state, pool)
+            asked = rounds.ask(state)
         except Exception as error:
             raise self._failed(rounds, state, error) from error
         try:
@@ -294,6 +317,7 @@ class FedMD:
     def _rounds(self, entropy: int) -> Rounds:
         plan = TrainingPlan(*self.epochs, self.kd_weight, self.dtype)
         attacks = {name: bind(attack, n_classes=len(self.classes)) for name, attack in self.attacks.items()}
+        privacy = None if self.privacy is None else self.privacy.calibrated(self.rounds)
         students = []
         for k, client in enumerate(self.clients):
             X, y = client.X, client.y
@@ -307,10 +331,10 @@ class FedMD:
         server = None
         if self.server_model is not None:
             X = None if self.public_y is None else self.public_X
-            seed = (entropy + len(students)) % 2**32
+            seed = (entropy + len(self.names)) % 2**32
             server = Student("server", self.server_model, X, self.public_y, self.classes, plan, seed)
         return Rounds(
-            students=students,
+            transport=self.transport or Students(students, (self.public_X, self.public_y), privacy, self.workers),
             server=server,
             attacks=attacks,
             public=Public(self.public_X, self.public_y, self.classes, self.public_rows),
@@ -319,37 +343,12 @@ class FedMD:
             clip=self.clip_logits,
             step=functools.cache(self._step),
             aggregation=self._aggregation,
-            privacy=None if self.privacy is None else self.privacy.calibrated(self.rounds),
+            privacy=privacy,
             n_asked=self._n_asked,
             quorum=self.quorum,
             availability=self.availability,
             eval_sets=self._eval_sets,
         )
-
-    def _settings(self) -> dict[str, Any]:
-        """What must not change between a checkpoint and the run that goes on from it."""
-        rule = self._aggregation
-        return {
-            "clients": {c.name: fingerprint(*(np.asarray(a) for a in (c.X, c.y))) for c in self.clients},
-            "models": {c.name: _described(c.model) for c in self.clients},
-            "server_model": _described(self.server_model),
-            "public_X": None if self.public_X is None else fingerprint(self.public_X),
-            "public_y": None if self.public_y is None else fingerprint(self.public_y),
-            "classes": self.classes.tolist(),
-            "aggregator": repr(rule) if isinstance(rule, ExpGuard) else rule.describe(),
-            "attacks": {name: _describe(attack) for name, attack in self.attacks.items()},
-            "eval_set": [[name, fingerprint(*(np.asarray(a) for a in pair))] for name, pair in self._eval_sets.items()],
-            "privacy": repr(None if self.privacy is None else self.privacy.calibrated(self.rounds)),
-            "epochs": list(self.epochs),
-            "temperature": self.temperature,
-            "schedule": None if self.schedule is None else _describe(self.schedule),
-            "availability": _describe(self.availability) if callable(self.availability) else self.availability,
-            "kd_weight": self.kd_weight,
-            "space": [self.space, self.clip_logits],
-            "asked": [self.client_fraction, self.quorum],
-            "public_rows": self.public_rows,
-            "dtype": self.dtype.name,
-        }  # fmt: skip
 
     def _tell(self, rounds: Rounds, state: Standing) -> bool:
         """Print and call back; whether to stop."""
@@ -367,7 +366,7 @@ class FedMD:
     def _result(self, rounds: Rounds, state: Standing) -> FederationResult:
         trained = tuple(
             replace(client, model=student.released())
-            for client, student in zip(self.clients, rounds.students, strict=True)
+            for client, student in zip(self.clients, _students(rounds), strict=True)
         )
         consensus = state.consensus
         if self.space == "logit":
@@ -376,13 +375,15 @@ class FedMD:
             consensus[known] = softmax(state.consensus[known])
         privacy = {}
         if rounds.privacy is not None:
-            privacy = {s.name: rounds.privacy.spent(state.answers.get(s.name, 0)) for s in rounds.students}
+            privacy = {name: rounds.privacy.spent(state.answers.get(name, 0)) for name in self.names}
         server = None if rounds.server is None else rounds.server.released()
         return FederationResult(state.history, consensus, trained, server, state.bytes_up, state.bytes_down, privacy)
 
 
-def _described(model: Any) -> Any:
-    if model is None:
-        return None
-    weights = fingerprint(model.parameters) if hasattr(model, "n_features_in_") and hasattr(model, "parameters") else ""
-    return [re.sub(r" at 0x[0-9a-fA-F]+", "", repr(model)), weights]  # another process has other addresses
+def _students(rounds: Rounds) -> list[Student]:
+    """Those in this process."""
+    return rounds.transport.students if isinstance(rounds.transport, Students) else []
+
+
+def _everyone(rounds: Rounds) -> list[Student]:
+    return [*_students(rounds), *([] if rounds.server is None else [rounds.server])]

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
 
-from fastkd.federated.checkpoint import describing, read_file, write_file
+from fastkd.federated.checkpoint import describing, fingerprint, read_file, stable, write_file
+from fastkd.federated.exp_guard import ExpGuard
 from fastkd.federated.fedmd_checks import checked_temperature
 from fastkd.federated.fedmd_round import Public, Standing
 from fastkd.federated.result import DistillationRecord
 from fastkd.federated.students import FIXED, NETWORK, Student
 from fastkd.models._hyperparameters import real
 
-__all__ = ["packed", "read_standing", "require_storable", "write_packed"]
+__all__ = [
+    "packed",
+    "read_standing",
+    "require_storable",
+    "restore_student",
+    "settings_of",
+    "student_state",
+    "write_packed",
+]
 
 FORMAT = "fastkd-fedmd/1"
 Packed = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -31,23 +41,87 @@ def require_storable(students: list[Student]) -> None:
             )
 
 
+def settings_of(federation: Any) -> dict[str, Any]:
+    """What must not change between a checkpoint and the run that goes on from it."""
+    rule = federation._aggregation
+    own = {c.name: fingerprint(*(np.asarray(a) for a in (c.X, c.y))) for c in federation.clients}
+    return {
+        "clients": own or dict.fromkeys(federation.names),
+        "models": {c.name: _described(c.model) for c in federation.clients},
+        "server_model": _described(federation.server_model),
+        "public_X": None if federation.public_X is None else fingerprint(federation.public_X),
+        "public_y": None if federation.public_y is None else fingerprint(federation.public_y),
+        "classes": federation.classes.tolist(),
+        "aggregator": repr(rule) if isinstance(rule, ExpGuard) else rule.describe(),
+        "attacks": {name: stable(attack) for name, attack in federation.attacks.items()},
+        "eval_set": [
+            [name, fingerprint(*(np.asarray(a) for a in pair))] for name, pair in federation._eval_sets.items()
+        ],
+        "privacy": repr(None if federation.privacy is None else federation.privacy.calibrated(federation.rounds)),
+        "epochs": list(federation.epochs),
+        "temperature": federation.temperature,
+        "schedule": None if federation.schedule is None else stable(federation.schedule),
+        "availability": stable(here) if callable(here := federation.availability) else here,
+        "kd_weight": federation.kd_weight,
+        "space": [federation.space, federation.clip_logits],
+        "asked": [federation.client_fraction, federation.quorum],
+        "public_rows": federation.public_rows,
+        "dtype": federation.dtype.name,
+    }  # fmt: skip
+
+
+def _described(model: Any) -> Any:
+    if model is None:
+        return None
+    weights = fingerprint(model.parameters) if hasattr(model, "n_features_in_") and hasattr(model, "parameters") else ""
+    return [re.sub(r" at 0x[0-9a-fA-F]+", "", repr(model)), weights]  # another process has other addresses
+
+
 def packed(state: Standing, students: list[Student], settings: dict[str, Any]) -> Packed:
     """The state of the federation and of its students (the server's among them), which may go on training then."""
     tensors = {name: a for name in ARRAYS if (a := getattr(state, name)) is not None}
     flags = []
     for k, student in enumerate(students):
-        flags.append([student.trained, student.fresh, 0, 0])
-        if student.kind == NETWORK and student.trained:
-            run = student.model._run
-            flags[-1][2:] = [int(run.n_iter), int(run.optimizer.step)]
-            for name, array in (("parameters", run.parameters), ("m", run.optimizer.m), ("v", run.optimizer.v)):
-                tensors[f"student{k}.{name}"] = np.array(array)
+        of_student, weights = student_state(student)
+        flags.append(of_student)
+        tensors.update({f"student{k}.{name}": array for name, array in weights.items()})
     plain = {
         f.name: getattr(state, f.name) for f in dataclasses.fields(state) if f.name not in (*ARRAYS, "history")
     }  # fmt: skip
     plain["entropy"] = str(state.entropy)
     history = [record.to_dict() for record in state.history]
     return {"settings": settings, "state": plain, "history": history, "students": flags}, tensors
+
+
+def student_state(student: Student) -> tuple[list[int], dict[str, np.ndarray]]:
+    """All that a round changes of a student: whether it is trained and fresh, epochs and steps; its arrays."""
+    flags = [int(student.trained), int(student.fresh), 0, 0]
+    if student.kind != NETWORK or not student.trained:
+        return flags, {}
+    run = student.model._run
+    flags[2:] = [int(run.n_iter), int(run.optimizer.step)]
+    arrays = {"parameters": run.parameters, "m": run.optimizer.m, "v": run.optimizer.v}
+    return flags, {name: np.array(array) for name, array in arrays.items()}
+
+
+def restore_student(
+    student: Student, flags: list[int], tensors: dict[str, np.ndarray], prefix: str, public_X: Any
+) -> None:
+    """Give a student the state that `student_state` told; its arrays are those whose names begin with `prefix`."""
+    trained, fresh, n_iter, step = flags
+    if student.kind != NETWORK or not trained:
+        return
+    if not student.trained:
+        student.initialize(public_X)
+    run = student.model._run
+    student.model.parameters = tensors[f"{prefix}parameters"]
+    for name, array in (("m", run.optimizer.m), ("v", run.optimizer.v)):
+        array[...] = _array(tensors, f"{prefix}{name}", array.shape, array.dtype)
+    if (run.optimizer.v < 0.0).any():
+        raise ValueError(f"{prefix}v has mean squares below 0")
+    run.optimizer.step = _count("step", step)
+    run.n_iter = student.model.n_iter_ = _count("n_iter", n_iter)
+    student.fresh = bool(fresh)
 
 
 def write_packed(path: Any, state: Packed) -> None:
@@ -62,20 +136,8 @@ def read_standing(
     header, tensors = read_file(path, FORMAT, settings)
     with describing(path):
         arrays = _checked_arrays(tensors, public, dtype)
-        for k, (student, (trained, fresh, n_iter, step)) in enumerate(zip(students, header["students"], strict=True)):
-            if student.kind != NETWORK or not trained:
-                continue
-            if not student.trained:
-                student.initialize(public.X)
-            run = student.model._run
-            student.model.parameters = tensors[f"student{k}.parameters"]
-            for name, array in (("m", run.optimizer.m), ("v", run.optimizer.v)):
-                array[...] = _array(tensors, f"student{k}.{name}", array.shape, array.dtype)
-            if (run.optimizer.v < 0.0).any():
-                raise ValueError(f"student{k}.v has mean squares below 0")
-            run.optimizer.step = _count("step", step)
-            run.n_iter = student.model.n_iter_ = _count("n_iter", n_iter)
-            student.fresh = bool(fresh)
+        for k, (student, flags) in enumerate(zip(students, header["students"], strict=True)):
+            restore_student(student, flags, tensors, f"student{k}.", public.X)
         plain = {**header["state"], "entropy": int(header["state"]["entropy"])}
         for name in ("bytes_up", "bytes_down"):
             _count(name, plain[name])

@@ -12,7 +12,14 @@ from fastkd.federated.client import Client, labeled
 from fastkd.models._hyperparameters import integer
 from fastkd.models._inputs import feature_names
 
-__all__ = ["all_classes", "checked_temperature", "each_eval_set", "require_public", "require_same_names"]
+__all__ = [
+    "all_classes",
+    "checked_temperature",
+    "each_eval_set",
+    "require_far",
+    "require_public",
+    "require_same_names",
+]
 
 TEMPERATURES = (1e-6, 1e6)  # beyond them logits / T or the T^2 of the loss leave what float32 can tell apart
 
@@ -24,6 +31,18 @@ def checked_temperature(value: Any, name: str) -> float:
     if not low <= temperature <= high:
         raise ValueError(f"{name} must be between {low:g} and {high:g}; got {value!r}")
     return temperature
+
+
+def require_far(attacks: Any, availability: Any, classes: Any, eval_set: Any) -> None:
+    """Errors about what only clients in this process have."""
+    if attacks:
+        raise ValueError("attacks are simulated on clients in this process; far ones attack by themselves, or do not")
+    if callable(availability) or availability != 1.0:
+        raise ValueError(f"availability is simulated on clients in this process; got {availability!r} for far ones")
+    if classes is None:
+        raise ValueError("give classes=: the labels of far clients are not known here")
+    if isinstance(eval_set, Mapping) and set(eval_set) - {""}:
+        raise ValueError("far clients do not tell their accuracies; give eval_set as a pair (X, y), for server_model")
 
 
 def require_public(public_X: Any, public_y: Any, server_model: Any, public_rows: Any) -> None:

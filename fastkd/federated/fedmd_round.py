@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,17 +11,17 @@ import numpy as np
 from fastkd.federated.attacks import bind
 from fastkd.federated.client import labeled
 from fastkd.federated.exp_guard import ExpGuard
-from fastkd.federated.messages import Assignment, Failure, Predictions
+from fastkd.federated.messages import Assignment, Failure, Fault, Predictions
 from fastkd.federated.predictions import checked_predictions, fill_unknown, in_range, quieten, settle
 from fastkd.federated.privacy import GaussianMechanism
 from fastkd.federated.result import DistillationRecord
-from fastkd.federated.rounds import ATTACK, LOCAL, MIXING, SAMPLING, generator
 from fastkd.federated.rules import Aggregation
+from fastkd.federated.streams import ABSENCE, ATTACK, MIXING, ROWS, SAMPLING, SERVER, generator
 from fastkd.federated.students import Student
+from fastkd.federated.transport import Transport
 
 __all__ = ["Public", "Rounds", "Standing", "TrainingPlan"]
 
-ROWS, NOISE, ABSENCE, SERVER = range(5, 9)  # streams of random numbers beside those of `rounds`
 ANSWERS, LATE, ABSENT = "answers", "late", "absent"
 
 
@@ -95,7 +93,7 @@ class Answered:
     task: Assignment
     chosen: list[int]
     behavior: dict[int, str]
-    answers: dict[int, Predictions]
+    answers: dict[int, Predictions | Fault]
     failed: dict[str, str]
 
 
@@ -103,7 +101,7 @@ class Answered:
 class Rounds:
     """What stays the same in all rounds."""
 
-    students: list[Student]
+    transport: Transport
     server: Student | None
     attacks: dict[str, Any]
     public: Public
@@ -118,24 +116,32 @@ class Rounds:
     availability: Any
     eval_sets: dict[str, tuple[Any, Any]]
 
-    def ask(self, state: Standing, pool: ThreadPoolExecutor | None) -> Answered:
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the clients, by number."""
+        return self.transport.names
+
+    def ask(self, state: Standing) -> Answered:
         """The first half of a round: the clients train, in place, and answer."""
         t, entropy = state.round, state.entropy
-        n = len(self.students)
+        n = len(self.names)
         chosen = list(range(n))
         if self.n_asked < n:
             chosen = np.sort(generator(entropy, t, SAMPLING).choice(n, self.n_asked, replace=False)).tolist()
         behavior = {k: self._behavior(entropy, t, k) for k in chosen}
         task = self._assignment(state)
         reached = [k for k in chosen if behavior[k] != ABSENT]
-        answers, failed = self._answers(state, task, [k for k in reached if not self._forges(k)], pool)
+        computing = [k for k in reached if not self._forges(k)]
+        came = dict(zip(computing, self.transport.ask(computing, task, state), strict=True))
+        failed = {self.names[k]: a.reason for k, a in came.items() if isinstance(a, Failure)}
+        answers = {k: a for k, a in came.items() if not isinstance(a, Failure)}
         spent = dict(state.answers)
         for k in answers:
-            spent[self.students[k].name] = spent.get(self.students[k].name, 0) + 1
+            spent[self.names[k]] = spent.get(self.names[k], 0) + 1
         paid = replace(
             state,
             answers=spent,
-            bytes_up=state.bytes_up + sum(_nbytes(a.values) for a in answers.values()),
+            bytes_up=state.bytes_up + sum(_nbytes(getattr(a, "values", None)) for a in answers.values()),
             bytes_down=state.bytes_down + len(reached) * task.nbytes,
         )
         return Answered(paid, task, chosen, behavior, answers, failed)
@@ -145,14 +151,14 @@ class Rounds:
         state, task, chosen, behavior, failed = asked.state, asked.task, asked.chosen, asked.behavior, asked.failed
         t = state.round
         in_time = {k: a for k, a in asked.answers.items() if behavior[k] == ANSWERS}
-        shape = (self.public.size if task.answer_rows is None else len(task.answer_rows), len(self.public.classes))
+        shape = self._shape(task)
         tables = {k: self._checked(a, task, shape) for k, a in in_time.items()}
         attackers = [k for k in chosen if self._forges(k) and behavior[k] == ANSWERS]
         forged = self._forge(state, attackers, tables, chosen)
         tables.update({k: self._check(values, shape) for k, values in forged.items()})
 
         tables = {k: tables[k] for k in sorted(tables)}
-        names = [self.students[k].name for k in tables]
+        names = [self.names[k] for k in tables]
         rejected = {name: why for name, why in zip(names, tables.values()) if isinstance(why, str)}
         usable = {name: v for name, v in zip(names, tables.values()) if not isinstance(v, str)}
         if len(usable) < self.quorum:
@@ -176,7 +182,7 @@ class Rounds:
             bytes_up=state.bytes_up + sum(_nbytes(v) for v in forged.values()),
         )
         targets = self._teach_server(after, in_range(said, self.plan.dtype))
-        accuracies = self._accuracies()
+        accuracies = self.transport.scores(self.eval_sets)
         honest = [accuracies[name] for name in accuracies if name not in self.attacks]
         best = said.argmax(axis=1)
         record = DistillationRecord(
@@ -189,9 +195,9 @@ class Rounds:
             server_accuracy=self._server_accuracy(),
             consensus_accuracy=self._consensus_accuracy(task.answer_rows, best),
             agreement=float(np.mean(stacked.argmax(axis=2) == best)),
-            participants=tuple(self.students[k].name for k in chosen),
-            absent=tuple(self.students[k].name for k in chosen if behavior[k] == ABSENT),
-            late=tuple(self.students[k].name for k in chosen if behavior[k] == LATE),
+            participants=tuple(self.names[k] for k in chosen),
+            absent=tuple(self.names[k] for k in chosen if behavior[k] == ABSENT),
+            late=tuple(self.names[k] for k in chosen if behavior[k] == LATE),
             selected=outcome.selected,
             excluded=None if outcome.selected is None else tuple(n for n in usable if n not in outcome.selected),
             rejected=rejected,
@@ -215,7 +221,7 @@ class Rounds:
                 self.server.train(start, (self.public.X, None), generator(entropy, 0, SERVER))
             if self.server.trained:
                 state = replace(state, targets=self._server_says(state))
-        return replace(state, accuracies=self._accuracies())
+        return replace(state, accuracies=self.transport.scores(self.eval_sets))
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -236,37 +242,30 @@ class Rounds:
 
     def _behavior(self, entropy: int, t: int, k: int) -> str:
         if callable(self.availability):
-            found = self.availability(t, self.students[k].name)
+            found = self.availability(t, self.names[k])
             if found not in (ANSWERS, LATE, ABSENT):
                 raise ValueError(f"availability must return {ANSWERS!r}, {LATE!r} or {ABSENT!r}; got {found!r}")
             return found
         return ABSENT if generator(entropy, t, ABSENCE, k).random() >= self.availability else ANSWERS
 
     def _forges(self, k: int) -> bool:
-        attack = self.attacks.get(self.students[k].name)
+        attack = self.attacks.get(self.names[k])
         return attack is not None and not hasattr(attack, "poison")
 
-    def _answers(
-        self, state: Standing, task: Assignment, asked: list[int], pool: ThreadPoolExecutor | None
-    ) -> tuple[dict[int, Predictions], dict[str, str]]:
-        """Answers of those who compute, and who failed and why."""
+    def usable(self, task: Assignment, answer: Any) -> str | None:
+        """Why an answer cannot be used; None if it can. For transports, which need not wait for others then."""
+        if isinstance(answer, Failure):
+            return answer.reason
+        found = self._checked(answer, task, self._shape(task))
+        return found if isinstance(found, str) else None
 
-        def one(k: int) -> Predictions | Failure:
-            student = self.students[k]
-            if self.privacy is not None and not self.privacy.allows(state.answers.get(student.name, 0) + 1):
-                return Failure(student.name, task.round, f"its privacy budget epsilon={self.privacy.epsilon} is spent")
-            rng = generator(state.entropy, task.round, LOCAL, k)
-            answer = student.answer(task, (self.public.X, self.public.y), rng)
-            if self.privacy is None or isinstance(answer, Failure):
-                return answer
-            noise = generator(state.entropy, task.round, NOISE, k)
-            return replace(answer, values=self.privacy.release(answer.values, self.space, noise), count=0)
+    def _shape(self, task: Assignment) -> tuple[int, int]:
+        n = self.public.size if task.answer_rows is None else len(task.answer_rows)
+        return n, len(self.public.classes)
 
-        found = list(map(one, asked) if pool is None else pool.map(one, asked))
-        failed = {a.client: a.reason for a in found if isinstance(a, Failure)}
-        return {k: a for k, a in zip(asked, found) if isinstance(a, Predictions)}, failed
-
-    def _checked(self, answer: Predictions, task: Assignment, shape: tuple[int, int]) -> np.ndarray | str:
+    def _checked(self, answer: Predictions | Fault, task: Assignment, shape: tuple[int, int]) -> np.ndarray | str:
+        if isinstance(answer, Fault):
+            return answer.reason
         if answer.round != task.round:
             return f"an answer to round {answer.round}"
         return self._check(answer.values, shape)
@@ -283,15 +282,15 @@ class Rounds:
         self, state: Standing, attackers: list[int], tables: dict[int, np.ndarray | str], chosen: list[int]
     ) -> dict[int, Any]:
         """What the attackers send, who see all honest predictions of the round."""
-        seen = [v for k, v in tables.items() if not isinstance(v, str) and self.students[k].name not in self.attacks]
+        seen = [v for k, v in tables.items() if not isinstance(v, str) and self.names[k] not in self.attacks]
         if not attackers or not seen:
             return {}
         view = in_range(fill_unknown(np.stack(seen), self.space), self.plan.dtype)
         view.flags.writeable = False
-        n_hostile = sum(self.students[k].name in self.attacks for k in chosen)
+        n_hostile = sum(self.names[k] in self.attacks for k in chosen)
         sent = {}
         for k in attackers:
-            name = self.students[k].name
+            name = self.names[k]
             attack = bind(self.attacks[name], n_clients=len(chosen), n_byzantine=n_hostile, space=self.space)
             try:
                 with np.errstate(over="ignore", invalid="ignore"):  # an attack may leave the finite numbers
@@ -332,15 +331,6 @@ class Rounds:
         task = Assignment(0, self.space, state.temperature, None, None, state.rows, state.temperature)
         assert self.server is not None
         return self.server.say(task, self.public.X)
-
-    def _accuracies(self) -> dict[str, float]:
-        """Of the students that have learned something, attackers among them; one that breaks down has none."""
-        found = {}
-        for student in self.students:
-            if student.trained and student.name in self.eval_sets:
-                with suppress(Exception):
-                    found[student.name] = student.score(*self.eval_sets[student.name])
-        return found
 
     def _server_accuracy(self) -> float | None:
         if self.server is None or not self.server.trained or "" not in self.eval_sets:

@@ -17,7 +17,7 @@ import numpy as np
 
 from fastkd._check import as_array
 
-__all__ = ["Assignment", "Broadcast", "Failure", "Predictions", "Update"]
+__all__ = ["Assignment", "Broadcast", "Failure", "Fault", "Predictions", "Update"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +96,15 @@ class Predictions:
 @dataclass(frozen=True, eq=False)
 class Failure:
     """Instead of an answer: the client broke down, and this is what is known of it."""
+
+    client: str
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """Instead of an answer: something came that is none, and why. It counts against f, as a lie does."""
 
     client: str
     round: int

@@ -110,6 +110,10 @@ class GaussianMechanism:
         """Whether the budget covers that many answers."""
         return zcdp_epsilon(answers * self.rho, self.delta) <= self.epsilon * (1.0 + 1e-9)
 
+    def silence(self) -> str:
+        """Why a client that `allows` no further answer gives none."""
+        return f"its privacy budget epsilon={self.epsilon} is spent"
+
     def bound(self) -> float:
         """What an entry of an honest answer differs from knowing nothing by: more has a chance below 1e-15."""
         return self.clip * (1.0 + 16.0 * float(self.noise_multiplier or 0.0))

@@ -6,7 +6,7 @@ import copy
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,15 @@ from fastkd._check import as_array, as_rng
 from fastkd.federated.attacks import bind
 from fastkd.federated.checkpoint import CheckpointError, State, fingerprint, read_checkpoint, stable, write_checkpoint
 from fastkd.federated.client import Client, checked_clients
-from fastkd.federated.local import LocalWork, Worker, has_weights, own_model, rows_of
+from fastkd.federated.in_process import Cohort
+from fastkd.federated.local import LocalWork, Worker, has_weights, own_model, rows_of, sizes_of
+from fastkd.federated.messages import Failure, Fault, checked_vector
 from fastkd.federated.result import FederationError, FederationResult, RoundRecord, warn_of_failures
-from fastkd.federated.rounds import POISON, Cohort, Settings, generator, play_round
+from fastkd.federated.rounds import Settings, play_round
 from fastkd.federated.rules import Aggregation
+from fastkd.federated.streams import POISON, generator
+from fastkd.federated.transport import Transport
+from fastkd.models._base import Estimator
 from fastkd.models._hyperparameters import integer, real
 
 __all__ = ["RobustFL"]
@@ -37,9 +42,10 @@ class RobustFL:
         The global model, with `parameters` (flat, settable) and ``gradient(X, y) -> (loss, flat gradient)``. An
         estimator without weights is initialized for the features of the clients and the classes 0 .. largest label.
         It is copied, never changed; state beyond `parameters` is not federated.
-    clients : iterable of Client
-        A client whose model is None computes with a copy of the global one; a model of its own must have parameters
-        of the same shape, and is copied as well.
+    clients : iterable of Client, or Transport
+        A transport (`fastkd.flower.FlowerClients`) reaches clients on other machines; then `model` must have weights,
+        and attacks are not simulated. A client whose model is None computes with a copy of the global one; a model of
+        its own must have parameters of the same shape, and is copied as well.
     aggregator : str, (str, dict) or callable
         Name of a rule of `fastkd.aggregate`, or a name with options such as ``("centered_clipping", {"radius": 1.0})``,
         or any callable from updates (n, d) to one (d,). Centered clipping is centered on the aggregate before.
@@ -114,7 +120,7 @@ class RobustFL:
     def __init__(
         self,
         model: Any,
-        clients: Iterable[Client],
+        clients: Iterable[Client] | Transport,
         *,
         aggregator: Any = "trimmed_mean",
         f: int = 0,
@@ -150,20 +156,27 @@ class RobustFL:
         self.local_learning_rate = real("local_learning_rate", local_learning_rate, low=0.0, low_open=True)
         self.momentum = real("momentum", momentum, low=0.0, high=1.0, high_open=True)
         self.client_fraction = real("client_fraction", client_fraction, low=0.0, high=1.0, low_open=True)
-        self.model, self.clients = model, checked_clients(clients)
+        self.transport = clients if isinstance(clients, Transport) else None
+        self.model, self.clients = model, () if isinstance(clients, Transport) else checked_clients(clients)
+        self.names = tuple(c.name for c in self.clients) if self.transport is None else tuple(self.transport.names)
         self.aggregator, self.f, self.pre = aggregator, f, pre
         self.rounds, self.batch_size, self.local_epochs = rounds, batch_size, local_epochs
-        self.attacks = _checked_attacks(attacks, self.clients)
+        self.attacks = _checked_attacks(attacks, self.names)
         self.eval_set, self.eval_every = _checked_eval_set(eval_set, model), eval_every
         self.callbacks = tuple(callbacks)
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
         self.workers, self.random_state = workers, random_state
         self.progress, self.verbose = progress, verbose
         self._aggregation = Aggregation(aggregator, f, pre, workers)
-        self._n_asked = max(1, round(self.client_fraction * len(self.clients)))
+        self._n_asked = max(1, round(self.client_fraction * len(self.names)))
         self._aggregation.require_fits(self._n_asked)
         if not hasattr(model, "gradient"):
             raise TypeError(f"model needs `parameters` and `gradient(X, y)`; got {type(model).__name__}")
+        if self.transport is not None:
+            if self.attacks:
+                raise ValueError("attacks are simulated on clients in this process; far ones need no simulation")
+            if not has_weights(model):
+                raise ValueError("the rows of far clients are not known here: call model.initialize(...) first")
 
     def run(self) -> FederationResult:
         """Train all rounds, or those that the checkpoint has not seen; see the class."""
@@ -174,17 +187,18 @@ class RobustFL:
         state = read_checkpoint(self.checkpoint, settings) if resumed else State(entropy, np.array(server.parameters))
         if isinstance(self.random_state, numbers.Integral) and state.entropy != entropy:
             raise CheckpointError(f"{self.checkpoint} belongs to a federation with another random_state")
-        cohort = self._cohort(server, state.entropy)
         work = LocalWork(self.batch_size, self.local_epochs, self.local_learning_rate)
-        fixed = Settings(work, self._aggregation, self.learning_rate, self.momentum, self._n_asked)
+        attacks, transport = self._attacks_and_transport(server, work, state.entropy)
+        self._begin(transport, server, work, state.entropy)
+        fixed = Settings(attacks, self._aggregation, self.learning_rate, self.momentum, self._n_asked)
         written = state.round
         try:
-            with cohort.at_work():
+            with transport.at_work():
                 while state.round < self.rounds:
                     if self.progress is not None:
                         self.progress("Federated training", state.round, self.rounds)
                     try:
-                        after, record = play_round(state, cohort, fixed)
+                        after, record = play_round(state, transport, fixed)
                     except ValueError as error:
                         failure = FederationError(f"round {state.round}: {error}")
                         failure.result = self._result(server, state)
@@ -233,8 +247,10 @@ class RobustFL:
             raise ValueError("labels must be integers from 0 for a model without weights; call model.initialize first")
         return int(labels.max()) + 1
 
-    def _cohort(self, server: Any, entropy: int) -> Cohort:
-        """The workers; attackers that poison their data have done so."""
+    def _attacks_and_transport(self, server: Any, work: LocalWork, entropy: int) -> tuple[dict[str, Any], Transport]:
+        """The clients at work; attackers that poison their data have done so."""
+        if self.transport is not None:
+            return {}, self.transport
         classes = getattr(server, "classes_", None)
         known = {} if classes is None else {"n_classes": len(classes)}
         attacks = {name: bind(attack, **known) for name, attack in self.attacks.items()}
@@ -245,13 +261,36 @@ class RobustFL:
             if poison is not None:
                 X, y = poison(X, y, generator(entropy, 0, POISON, k))
             workers.append(Worker(client, own_model(client, server), X, y))
-        return Cohort(workers, attacks, server, self.workers)
+        return attacks, Cohort(workers, work, server, self.workers)
+
+    def _begin(self, transport: Transport, server: Any, work: LocalWork, entropy: int) -> None:
+        """Tell the transport what every client has to know, so that a message can be answered without memory of it."""
+        parameters = np.asarray(server.parameters)
+
+        def usable(message: Any, answer: Any) -> str | None:
+            if isinstance(answer, (Failure, Fault)):
+                return answer.reason
+            found = checked_vector(answer.vector, parameters)
+            return found if isinstance(found, str) else None
+
+        transport.begin(
+            {
+                "kind": "RobustFL",
+                "federation": fingerprint(np.array([entropy], np.uint64))[:32],
+                **asdict(work),
+                "dtype": parameters.dtype.name,
+                "n_outputs": sizes_of(server)[1] if isinstance(server, Estimator) else None,
+                "classes": None if not hasattr(server, "classes_") else np.asarray(server.classes_).tolist(),
+                "usable": usable,
+            }
+        )
 
     def _settings(self, server: Any) -> dict[str, Any]:
         """What must not change between a checkpoint and the run that goes on from it."""
+        own = {c.name: [fingerprint(*rows_of(c)), _kind(c.model)] for c in self.clients}
         return {
             "model": [_kind(server), fingerprint(server.parameters) if has_weights(self.model) else ""],
-            "clients": {c.name: [fingerprint(*rows_of(c)), _kind(c.model)] for c in self.clients},
+            "clients": own or dict.fromkeys(self.names),
             "attacks": {name: _describe(attack) for name, attack in self.attacks.items()},
             "eval_set": None if self.eval_set is None else fingerprint(*(np.asarray(a) for a in self.eval_set)),
             **self._aggregation.describe(),
@@ -285,9 +324,9 @@ class RobustFL:
         return FederationResult(state.history, state.aggregate, self.clients, model, state.bytes_up, state.bytes_down)
 
 
-def _checked_attacks(attacks: Mapping[str, Any] | None, clients: tuple[Client, ...]) -> dict[str, Any]:
+def _checked_attacks(attacks: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any]:
     found = dict(attacks or {})
-    unknown = sorted(set(found) - {client.name for client in clients})
+    unknown = sorted(set(found) - set(names))
     if unknown:
         raise ValueError(f"attacks names clients that do not exist: {unknown}")
     for name, attack in found.items():

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from fastkd._check import plain
 from fastkd.losses import softmax
 from fastkd.models._inputs import as_real_array, check_soft_labels
 from fastkd.models.boosters import read_booster
@@ -178,7 +179,7 @@ def _session_call(session: Any, output: str | None) -> Callable[[Any], Any]:
         raise ValueError(f"the session's input must be tensor(float) or tensor(double); it is {inputs[0].type}")
 
     def call(X: Any) -> Any:
-        rows = np.ascontiguousarray(as_real_array(X, "X"), dtype)
+        rows = plain(as_real_array(X, "X"), dtype)
         return session.run([output or names[0]], {inputs[0].name: rows})[0]
 
     return call

@@ -254,10 +254,8 @@ def test_a_row_too_large_for_the_network_leaves_a_stream_as_it_was(on_nan):
     for state in (np.append(before[:-1], 1e30), np.append(before[:-1], -1), np.append(before[:-1], 0.5)):
         with pytest.raises(ValueError, match="number of steps"):
             stream.state = state
-    bare = SequenceStream.__new__(SequenceStream)
-    for use in (lambda: bare.push(good), lambda: bare.state, lambda: bare.n_seen, bare.reset):
-        with pytest.raises(TypeError, match="without a predictor"):
-            use()
+    with pytest.raises(TypeError, match="argument"):
+        SequenceStream.__new__(SequenceStream)
 
 
 def test_a_cnn_has_no_stream():
