@@ -8,8 +8,9 @@ cdef class RecipeCore:
     """A recipe of features; immutable. fastkd.features.recipe.Recipe is its public face."""
     cdef fkd.fkd_recipe c
     cdef Scratch lengths
+    cdef tuple arguments  # for copies and other processes
 
-    def __cinit__(self, str kind, int64_t columns, int64_t warmup, *, int64_t volume_window=1, tuple horizons=(),
+    def __cinit__(self, str kind, int64_t columns, int64_t warmup, int64_t volume_window=1, tuple horizons=(),
                   tuple windows=(), int64_t n_others=0, double limit=INFINITY, bint log1p=False):
         cdef int64_t i
         cdef int64_t *to
@@ -26,6 +27,10 @@ cdef class RecipeCore:
         for i in range(len(lengths)):
             to[i] = lengths[i]
         self.c.horizons, self.c.windows = to, to + self.c.n_horizons
+        self.arguments = (kind, columns, warmup, volume_window, horizons, windows, n_others, limit, log1p)
+
+    def __reduce__(self):
+        return RecipeCore, self.arguments
 
     def rows(self, start_ms, open, high, low, close, volume, others, offset=None, scale=None):
         """Features of all candles but the first `warmup`, (n - warmup, columns); candles are known to be good."""

@@ -43,9 +43,9 @@ cdef class LiveCore:
     """Candle in, forecast out; fastkd.forecast.LiveForecaster is its public face."""
     cdef readonly FeedCore feed
     cdef readonly ReaderCore reader
-    cdef Scratch row
+    cdef Scratch row_  # of features, the last
     cdef Scratch work
-    cdef dict feeds    # of push_many: symbol -> FeedCore
+    cdef readonly dict feeds  # of push_many: symbol -> FeedCore
     cdef dict readers  # of symbols that have a network of their own
     cdef Scratch many
     cdef int64_t room  # of `many`, in symbols
@@ -64,7 +64,7 @@ cdef class LiveCore:
                              f"got {reader.n_outputs} in {reader.dtype}")
         cdef Scratch work = Scratch(8 * reader.table.candle_scratch(&reader.c, fkd.FKD_PREDICT_ROWS))
         if now is None:
-            self.row = Scratch(8 * reader.n_features)
+            self.row_ = Scratch(8 * reader.n_features)
         if symbol is None:
             self.reader, self.work = reader, work
         else:
@@ -94,17 +94,27 @@ cdef class LiveCore:
             The candle is not later than the last, impossible or off the grid of the interval, or candles are missing
             before it and ``on_gap="raise"``. Nothing has changed then.
         """
-        cdef ReaderCore m = self.reader
+        cdef ReaderCore m = self.reader  # both now: another thread may exchange them while the candle is taken
+        cdef Scratch work = self.work
         cdef cnp.npy_intp n = m.n_outputs
-        cdef double *row = <double *>self.row.data
+        cdef double *row = <double *>self.row_.data
         cdef object one = candle
         if PyTuple_GET_SIZE(candle) == 1:
             one = <object>PyTuple_GET_ITEM(candle, 0)
         cdef cnp.ndarray y = target(out, 1, &n, m.typenum, "out")
         if not self.feed.take(one, others, row):
             return None
-        m.table.candle_read(&m.c, row, 1, cnp.PyArray_DATA(y), self.work.data)
+        m.table.candle_read(&m.c, row, 1, cnp.PyArray_DATA(y), work.data)
         return y
+
+    @property
+    def row(self):
+        """Features of the candle that `push` took last, (n_features,) float64; None while windows fill."""
+        if self.feed.words()[0].i <= self.feed.c.recipe.warmup:
+            return None
+        result = np.empty(self.feed.c.recipe.columns)
+        memcpy(cnp.PyArray_DATA(<cnp.ndarray>result), self.row_.data, 8 * self.feed.c.recipe.columns)
+        return result
 
     def push_many(self, dict candles not None, out=None):
         """Take the next closed candle of each of many symbols.

@@ -89,7 +89,7 @@ class FeatureStream(FeedCore):
         name: str = "",
     ) -> None:
         self.features = features
-        self.name = name
+        self.name, self.on_gap = name, on_gap
         self._description = features.to_dict()
         self._symbols = features.symbols
         self._grid = _grid(interval, state)
@@ -113,6 +113,12 @@ class FeatureStream(FeedCore):
             "shortest_step": self.shortest_step,
             "candles": self.recent(),
         }
+
+    def __reduce__(self) -> Any:
+        """For copies and other processes: the state; counts of gaps begin at 0 again."""
+        interval = None if self._grid is None else self._grid.interval
+        features = type(self.features).from_dict(self._description)
+        return _again, (type(self), features, self.state(), interval, self.on_gap, self.name)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         if not isinstance(state, Mapping) or not {"features", "shortest_step", "candles"} <= set(state):
@@ -171,3 +177,7 @@ def _grid(interval: str | int | None, state: Mapping[str, Any] | None) -> Grid |
     if interval is None and isinstance(state, Mapping):
         interval = _interval_of(state)
     return None if interval is None else Grid(interval)
+
+
+def _again(cls: type[FeatureStream], features: FeatureSet, state: Any, interval: Any, on_gap: str, name: str) -> Any:
+    return cls(features, state, interval=interval, on_gap=on_gap, name=name)
