@@ -84,7 +84,7 @@ def test_a_build_of_one_lane_says_so(monkeypatch):
 # Which parts a part may import when it is loaded: itself and what stands before it.
 ROAD = ("_version", "_files", "_io", "_parallel", "reference", "_core", "_check", "losses", "evaluation", "market")
 ROAD += ("features", "models", "distill")
-ROAD += ("aggregate", "federated", "flower", "condense", "deploy", "forecast", "cli")
+ROAD += ("aggregate", "federated", "condense", "deploy", "forecast", "flower", "cli")
 
 
 def test_imports_run_one_way():
