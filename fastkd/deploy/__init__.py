@@ -6,12 +6,8 @@ from fastkd.deploy.predictor import Predictor
 from fastkd.deploy.risk_monitor import RiskEvent, RiskMonitor
 from fastkd.deploy.sequence_predictor import SequencePredictor, SequenceStream, WeightsChange
 
-_EXPORT = {
-    "ExportError",
-    "ExportReport",
-    "FixedPredictor",
-    "export_c",
-}  # loaded when first used: they need compilers and files
+# loaded at first use
+_EXPORT = {"ExportError", "ExportReport", "FixedPredictor", "export_c", "export_onnx", "export_verilog"}
 
 __all__ = [
     "ExportError",
@@ -24,6 +20,8 @@ __all__ = [
     "SequenceStream",
     "WeightsChange",
     "export_c",
+    "export_onnx",
+    "export_verilog",
 ]
 
 
