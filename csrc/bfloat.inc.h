@@ -63,7 +63,8 @@ FKD_INLINE void bfloat_tile(const int R, const float *a, ptrdiff_t lda, const fl
     V low[4], high[4];
     FKD_UNROLL
     for (int q = 0; q < 4; ++q) {
-      const VI word = vasint(vload(w + q * VL));
+      VI word = vasint(vload(w + q * VL));
+      FKD_KEEP(word);
       low[q] = vasreal(vshl(word, 16)), high[q] = vasreal(word & upper);
     }
     BFLOAT_EACH {

@@ -9,7 +9,6 @@
 
 #define gemm_job FN(gemm_job)
 #define gemm_tile FN(gemm_tile)
-#define gemm_panel FN(gemm_panel)
 #define gemm FN(gemm)
 #define round_up FN(round_up)
 #define leading FN(leading)

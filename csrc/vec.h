@@ -44,6 +44,7 @@
 #define FKD_INLINE static __forceinline
 #define FKD_NOINLINE __declspec(noinline)
 #define FKD_HIDE(p) ((void)0)
+#define FKD_KEEP(x) ((void)0)
 #define FKD_PREFETCH(p) ((void)(p))
 #define FKD_PREFETCH_FAR(p) ((void)(p))
 #define FKD_UNROLL
@@ -52,6 +53,16 @@
 #define FKD_INLINE static inline __attribute__((always_inline, unused))
 #define FKD_NOINLINE __attribute__((noinline))
 #define FKD_HIDE(p) __asm__("" : "+r"(p)) /* the compiler may not know where p came from */
+/* the vector x stays in a register: else the compiler may load it again for each use */
+#if defined(FKD_AVX512)
+#define FKD_KEEP(x) __asm__("" : "+v"(x))
+#elif defined(FKD_AVX2) || defined(FKD_SSE2)
+#define FKD_KEEP(x) __asm__("" : "+x"(x))
+#elif defined(FKD_NEON)
+#define FKD_KEEP(x) __asm__("" : "+w"(x))
+#else
+#define FKD_KEEP(x) ((void)0)
+#endif
 #define FKD_PREFETCH(p) __builtin_prefetch(p)
 #define FKD_PREFETCH_FAR(p) __builtin_prefetch(p, 0, 2) /* into L2 */
 #if defined(__clang__) /* before version 17 it ignores GCC's pragma in silence */

@@ -112,7 +112,9 @@ class SequencePredictor(SequencePredictorCore):
             return predictor
         if drawn := calibration is None:
             calibration = np.random.default_rng(0).standard_normal((DRAWN, *kernel.input_shape))
-            calibration = (calibration if scaler is None else calibration * scaler.scale_ + scaler.mean_).astype(kernel.dtype)
+            if scaler is not None:
+                calibration = calibration * scaler.scale_ + scaler.mean_
+            calibration = calibration.astype(kernel.dtype)
         predictor.change = _change(cls._packed((*arguments, None), model.classes_), predictor, calibration, drawn)
         return predictor
 
@@ -148,7 +150,8 @@ class SequencePredictor(SequencePredictorCore):
 def _change(full: Any, narrow: Any, windows: Any, drawn: bool) -> WeightsChange:
     before = full(windows)
     if before.ndim != 2 or not len(before):
-        raise ValueError(f"calibration must be windows (n, {full.n_steps}, {full.n_features}), n >= 1; got {np.shape(windows)}")
+        shape = f"(n, {full.n_steps}, {full.n_features})"
+        raise ValueError(f"calibration must be windows {shape}, n >= 1; got {np.shape(windows)}")
     if not np.isfinite(before).all():
         raise ValueError("calibration holds features that are NaN, infinite or too large: leave such windows out")
     after = narrow(windows)
