@@ -9,6 +9,7 @@ Run: ``python -m bench.export --json PATH [--quick]``.
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 import tempfile
@@ -113,12 +114,16 @@ def emlearn_header(folder: Path, model: Any) -> list[str] | None:
     twin.fit(np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3)
     twin.coefs_ = [np.asarray(W, np.float32) for W, _ in layers]
     twin.intercepts_ = [np.asarray(b, np.float32) for _, b in layers]
+    here = os.getcwd()
+    os.chdir(folder)  # it leaves objects in a folder tmp of where it is
     try:
-        emlearn.convert(twin, dtype="float", method="loadable").save(file=str(folder / "eml.h"), name="net")
+        emlearn.convert(twin, dtype="float", method="loadable").save(file="eml.h", name="net")
         return [f"-I{emlearn.includedir}"]
     except Exception as error:
         common.SKIPPED["emlearn"] = f"{type(error).__name__}: {error}"
         return None
+    finally:
+        os.chdir(here)
 
 
 def peers_in_c(folder: Path, kind: str, model: Any, add: Callable[..., None]) -> None:
