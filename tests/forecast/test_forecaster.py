@@ -142,6 +142,11 @@ def test_a_forecaster_teaches_another(forecaster):
         Forecaster("ohlcv4", teacher=forecaster, **QUICK).fit(PAST)
 
 
+def test_a_teacher_that_knows_the_answers_is_refused(forecaster):
+    with pytest.raises(ValueError, match=r"teacher was trained on .* judge the student"):
+        Forecaster(teacher=[forecaster], **QUICK).fit(PAST, test_fraction=0.5)
+
+
 def test_a_teacher_that_saw_fewer_classes():
     class Knows:
         classes_ = np.array([0, 2])
