@@ -25,7 +25,7 @@ COMMANDS = {
     "distill": ("models:distill", "a large model into a small fast one: features, scaler, dates in one file"),
     "evaluate": ("models:evaluate", "judge a forecaster on later candles"),
     "predict": ("models:predict", "forecasts of every candle as a table"),
-    "export": ("models:export", "a student as C99 without dependencies, or as ONNX"),
+    "export": ("export:export", "a student as C, fixed-point C, ONNX or Verilog, checked"),
     "selfdistill": ("selfdistill:selfdistill", "generations of one network that teach each other"),
     "federate": ("federate:federate", "federated distillation between markets"),
     "condense": ("condense:condense", "a few rows that train a model like all of them, and the verdict"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json as json_
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,7 @@ from cyclopts import Parameter
 
 from fastkd._files import write_whole
 from fastkd.cli import STDIN
-from fastkd.cli.outputs import check_outputs
+from fastkd.cli.outputs import check_outputs, need
 
 if TYPE_CHECKING:
     from fastkd.market import Candles
@@ -131,9 +130,3 @@ def say_steps(quiet: bool) -> Callable[[str], None]:
             print(f"{begin}fastkd: {text}" if text or not terminal else begin, end=end, file=sys.stderr, flush=True)
 
     return say
-
-
-def need(*modules: str) -> None:
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        raise OSError(f"this command needs {' and '.join(missing)}: pip install 'fastkd[cli]'")

@@ -1,4 +1,4 @@
-"""`fastkd train`, `distill`, `evaluate`, `predict`, `export`: a forecaster made, judged and used."""
+"""`fastkd train`, `distill`, `evaluate`, `predict`: a forecaster made, judged and used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastkd.forecast import Forecaster, Labels
     from fastkd.market import Candles
 
-__all__ = ["distill", "evaluate", "export", "predict", "train"]
+__all__ = ["distill", "evaluate", "predict", "train"]
 
 KINDS = {"direction": "Direction", "barrier": "TripleBarrier", "regime": "RegimeAhead", "return": "Return"}
 
@@ -313,48 +313,6 @@ def predict(
             print(*row, sep=",", file=text)
         write_text(output, text.getvalue())
     write_json(json, {"model": repr(found), "forecasts": len(known), "metrics": found.metrics_})
-    return 0
-
-
-def export(
-    model: Path,
-    output: Path,
-    /,
-    *,
-    vectors: int = 64,
-    json: Json = None,
-    quiet: bool = False,
-) -> int:
-    """A model as C99 without dependencies (.c), with a test of its own, or as ONNX (.onnx).
-
-    Parameters
-    ----------
-    model
-        A forecaster or a model file.
-    output
-        The file to write, .c or .onnx; of C the header and the test lie beside it.
-    vectors
-        Rows of the test that comes along, of C.
-    json
-        Also write the report; - for standard output.
-    quiet
-        Print errors only.
-    """
-    import fastkd
-    from fastkd.deploy import export as exporting
-
-    check({"OUTPUT": output, "--json": json}, {"the model": [model]})
-    found = fastkd.load(model)
-    student = getattr(found, "student_", found)
-    if output.suffix == ".c":
-        report: Any = exporting.export_c(student, output, vectors=vectors)
-    elif output.suffix == ".onnx":
-        report = exporting.export_onnx(student, output)
-    else:
-        raise ValueError(f"OUTPUT must end in .c or .onnx; got {output}")
-    write_json(json, getattr(report, "__dict__", {"file": str(output)}))
-    if not quiet and str(json) != STDIN:
-        print(report if report is not None else f"written: {output}")
     return 0
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["check_folder", "check_output", "check_outputs", "check_plot"]
+__all__ = ["check_folder", "check_output", "check_outputs", "check_plot", "need"]
 
 
 def check_output(path: Path) -> None:
@@ -64,8 +65,6 @@ def check_plot(path: Path | None) -> None:
     """Matplotlib is there and knows the kind of file."""
     if path is None:
         return
-    from fastkd.cli.common import need
-
     need("matplotlib")
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -79,3 +78,10 @@ def _same(one: Path, other: Path) -> bool:
         return one.resolve() == other.resolve() or one.samefile(other)
     except OSError:  # one of them is not there
         return False
+
+
+def need(*modules: str) -> None:
+    """Raise the error that names the extra, if one of its modules is not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise OSError(f"this command needs {' and '.join(missing)}: pip install 'fastkd[cli]'")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from flwr.app import ConfigRecord, RecordDict
 
-from fastkd._io import _write_whole
+from fastkd._io import write_whole
 
 __all__ = ["Memory"]
 
@@ -50,7 +50,7 @@ class Memory:
         if self.folder is None:
             self._state[RECORD][name] = data
         else:
-            _write_whole(os.fspath(self.folder / f"{name}.safetensors"), data)
+            write_whole(os.fspath(self.folder / f"{name}.safetensors"), data)
 
     def drop(self, name: str) -> None:
         """Forget a table."""

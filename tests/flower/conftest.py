@@ -1,10 +1,15 @@
 """Federations for the tests of `fastkd.flower`."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from fastkd.federated import Client
 from fastkd.models import MLPClassifier
+
+sys.path.append(str(Path(__file__).parent))  # for the modules beside the tests, which node processes import, too
 
 
 @pytest.fixture(scope="session")

@@ -14,19 +14,13 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from npy_bytes import npy
 
 from fastkd.federated import Assignment, Broadcast, Failure, Predictions, Update
 from fastkd.flower import pack, view
 from fastkd.flower.records import answer_of, as_answer, as_question, question_of
 
 DTYPES = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.float16, np.bool_, ">f4", ">i8"])
-
-
-def npy(shape, descr="<f4", body=b"x" * 64, order="False", version=1):
-    text = f"{{'descr': {descr!r}, 'fortran_order': {order}, 'shape': {shape}, }}".encode()
-    wide = 2 if version == 1 else 4
-    text = text.ljust(-(-(len(text) + 9 + wide) // 64) * 64 - 9 - wide) + b"\n"
-    return b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(wide, "little") + text + body
 
 
 def raw(data, stype="numpy.ndarray"):
