@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import tempfile
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def doctor(*, json: Json = None) -> int:
     packages = {name: _version(name) for name in USED}
     extras = {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()}
     faults = [*_wrong_results(), *_environment()]
-    found = {
+    found: dict[str, Any] = {
         "fastkd": fastkd.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
