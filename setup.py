@@ -4,6 +4,7 @@ import os
 import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy
@@ -20,18 +21,18 @@ class ParallelBuild(build_ext):
 
         def compile_in_parallel(sources, **options):
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                return sum(pool.map(lambda source: compile_in_turn([source], **options), sources), [])
+                return [*chain.from_iterable(pool.map(lambda source: compile_in_turn([source], **options), sources))]
 
         self.compiler.compile = compile_in_parallel
         super().build_extensions()
 
 
-# fp-contract off: a fused multiply-add the compiler slips in would change the bits from one ISA to the next.
+# csrc/cflags has the flags, for the tests of the core, too. fp-contract off: a fused multiply-add the compiler slips
+# in would change the bits from one ISA to the next.
 if sys.platform == "win32":
     compile_args, link_args = ["/O2"], []
 else:
-    compile_args = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
-    compile_args += ["-fvisibility=hidden"]
+    compile_args = Path("csrc/cflags").read_text().split()
     link_args = ["-Wl,-s"] if sys.platform == "linux" else []
     if os.environ.get("FASTKD_WERROR"):
         compile_args += ["-Wall", "-Wextra", "-Werror"]

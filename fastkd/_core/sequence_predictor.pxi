@@ -109,8 +109,9 @@ cdef class StreamCore:
 
     @property
     def n_seen(self):
-        """Steps since the last reset; in float32 up to 2^24, where it stays."""
-        return int(self.memory[self.predictor.state_size - 1])
+        """Steps since the last reset."""
+        high, low = self.memory[-2:].tolist()
+        return int(2.0**24 * high + low)
 
     @property
     def state(self):
@@ -122,9 +123,9 @@ cdef class StreamCore:
         array = _check.as_real(value, "state", self.predictor.dtype)
         if array.shape != (self.predictor.state_size,) or not np.isfinite(array).all():
             raise ValueError(f"state must be {self.predictor.state_size} finite numbers, as a stream of this model gave them")
-        count = array[len(array) - 1]
-        if not 0 <= count <= 2.0**53 or count != np.floor(count):
-            raise ValueError(f"the last entry of state must be a number of steps; got {count}")
+        high, low = array[-2:].tolist()
+        if not (0 <= high <= 2.0**24 and 0 <= low < 2.0**24 and high == int(high) and low == int(low)):
+            raise ValueError(f"the last two entries of state must be the number of steps, high * 2^24 + low; got {high}, {low}")
         self.memory[...] = array
 
     def reset(self):

@@ -94,8 +94,8 @@ class SequenceStream(StreamCore):
     Attributes
     ----------
     state : 1-D array
-        All that the stream remembers (a copy): of each layer h and c, what pooling has gathered, the number of steps.
-        Assign it to a stream of the same model to go on from there.
+        All that the stream remembers (a copy): of each layer h and c, what pooling has gathered, the number of
+        steps (high, low: high * 2^24 + low). Assign it to a stream of the same model to go on from there.
     n_seen : int
         Steps since the last reset.
 
