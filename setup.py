@@ -36,6 +36,8 @@ else:
     link_args = ["-Wl,-s"] if sys.platform == "linux" else []
     if os.environ.get("FASTKD_WERROR"):
         compile_args += ["-Wall", "-Wextra", "-Werror"]
+    if flags := os.environ.get("FASTKD_CFLAGS", "").split():  # the last word, as sanitizers need it (.ci/fuzz.sh)
+        compile_args, link_args = compile_args + flags, flags
 
 runpy.run_path("csrc/tools/make_pxd.py")["write"](Path("csrc"))  # fastkd_core.pxd, from the header
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 
 # Neither NumPy nor `_native` can be loaded into two interpreters of one process: the first to load them would be the
-# only one, and the main interpreter's import would fail. So a subinterpreter is turned away before it has loaded either.
+# only one, and the main interpreter's import would fail. So a subinterpreter is turned away before it loads either.
 for _name in ("_interpreters", "_xxsubinterpreters"):
     try:
         _interpreters = import_module(_name)
