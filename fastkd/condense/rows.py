@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -259,26 +259,3 @@ def _from_stream(blocks: Iterable[Any], pool: int, rng: np.random.Generator) -> 
     codes = np.repeat(np.arange(len(classes), dtype=np.int32), [len(kept[c][0]) for c in classes])
     X = np.concatenate([kept[c][0] for c in classes])
     return Rows(X, codes, classes, np.array([counts[c] for c in classes]))
-
-
-def parquet_blocks(path: Any, features: list[str], label: str, *, size: int = BLOCK) -> Callable[[], Iterator[Any]]:
-    """A stream of (X, y) blocks of a Parquet file or data set, for `condense` (needs pyarrow).
-
-    Parameters
-    ----------
-    path : path or list of paths
-        File, folder or files.
-    features, label : column names
-    size : int
-        Rows a block.
-    """
-
-    def read() -> Iterator[Any]:
-        import pyarrow.dataset  # type: ignore[import-untyped]
-
-        data = pyarrow.dataset.dataset(path)
-        for batch in data.to_batches(columns=[*features, label], batch_size=size):
-            columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in features]
-            yield np.column_stack(columns), batch.column(label).to_numpy(zero_copy_only=False)
-
-    return read

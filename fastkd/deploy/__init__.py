@@ -6,17 +6,21 @@ from fastkd.deploy.predictor import Predictor
 from fastkd.deploy.risk_monitor import RiskEvent, RiskMonitor
 from fastkd.deploy.sequence_predictor import SequencePredictor, SequenceStream
 
-_EXPORT = {"ExportError", "ExportReport", "export_c"}  # loaded when first used: they need compilers and files
+# loaded at first use
+_EXPORT = {"ExportError", "ExportReport", "FixedPredictor", "export_c", "export_onnx", "export_verilog"}
 
 __all__ = [
     "ExportError",
     "ExportReport",
+    "FixedPredictor",
     "Predictor",
     "RiskEvent",
     "RiskMonitor",
     "SequencePredictor",
     "SequenceStream",
     "export_c",
+    "export_onnx",
+    "export_verilog",
 ]
 
 

@@ -14,12 +14,12 @@ def folded_parameters(model: Any) -> np.ndarray:
     ((x - m) / s) @ W + b = x @ (W / s) + (b - (m / s) @ W), so a raw row needs no separate scaling.
     """
     parameters = model.parameters.astype(np.float64)
-    if model.scaler is not None:
+    if (scaler := model._scaler_to_use()) is not None:
         n_in, n_out = model._kernel.sizes[:2]
         weights = parameters[: n_in * n_out].reshape(n_in, n_out)
         bias = parameters[n_in * n_out : (n_in + 1) * n_out]
-        bias -= (model.scaler.mean_ / model.scaler.scale_) @ weights
-        weights /= model.scaler.scale_[:, None]
+        bias -= (scaler.mean_ / scaler.scale_) @ weights
+        weights /= scaler.scale_[:, None]
     return parameters
 
 

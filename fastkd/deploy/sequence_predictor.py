@@ -49,10 +49,10 @@ class SequencePredictor(SequencePredictorCore):
             found = type(model).__name__
             raise TypeError(f"SequencePredictor needs a fitted LSTMClassifier or CNNClassifier; got {found}")
         shift = factor = None
-        if model.scaler is not None:
+        if (scaler := model._scaler_to_use()) is not None:
             with np.errstate(over="ignore"):
-                shift = model.scaler.mean_.astype(kernel.dtype)
-                factor = (1.0 / model.scaler.scale_).astype(kernel.dtype)
+                shift = scaler.mean_.astype(kernel.dtype)
+                factor = (1.0 / scaler.scale_).astype(kernel.dtype)
             if not (np.isfinite(shift).all() and np.isfinite(factor).all()):
                 raise ValueError(f"the scaler overflows {kernel.dtype}; its mean_ is too large or scale_ too small")
         names = getattr(model, "feature_names_in_", None)

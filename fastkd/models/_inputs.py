@@ -84,6 +84,16 @@ def check_windows(
     return rows
 
 
+def scaled(rows: np.ndarray, dtype: np.dtype, scaler: Any) -> np.ndarray:
+    """Checked rows through a scaler, in the model's dtype; the same numbers as `check_rows` gives with that scaler."""
+    with np.errstate(over="ignore"):
+        out = np.ascontiguousarray(scaler.transform(rows), dtype)
+    if not np.isfinite(out).all():
+        where = tuple(np.argwhere(~np.isfinite(out))[0].tolist())
+        raise ValueError(f"X{list(where)} = {rows[where]} is too large for {dtype} once it is scaled")
+    return out
+
+
 def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     """Weights as float64 (n,), not negative, scaled to a maximum of 1; None stays None."""
     if sample_weight is None:

@@ -23,11 +23,19 @@ class ModelAdapter:
     Attributes
     ----------
     model : the object that was wrapped
+    undeclared : whether it is taken to return logits because nothing said what it returns
     classes_ : only if the wrapped object has it, or is a booster: 0, 1, ...
     """
 
-    def __init__(self, model: Any, logits: Callable[[Any], Any] | None, proba: Callable[[Any], Any] | None):
+    def __init__(
+        self,
+        model: Any,
+        logits: Callable[[Any], Any] | None,
+        proba: Callable[[Any], Any] | None,
+        undeclared: bool = False,
+    ):
         self.model = model
+        self.undeclared = undeclared
         self._logits = logits
         self._proba = proba
         if (classes := getattr(model, "classes_", None)) is not None:
@@ -133,7 +141,9 @@ def as_model(model: Any, *, returns: str | None = None, output: str | None = Non
             "as_model needs an object with predict_logits or predict_proba, a torch module, an ONNX Runtime session, "
             f"a Booster or a callable; got {type(model).__name__}"
         )
-    return ModelAdapter(model, None, call) if returns == "proba" else ModelAdapter(model, call, None)
+    if returns == "proba":
+        return ModelAdapter(model, None, call)
+    return ModelAdapter(model, call, None, undeclared=returns is None)
 
 
 # Whether a torch module trains is its own state: one call at a time, also through several adapters.

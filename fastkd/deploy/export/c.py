@@ -43,7 +43,7 @@ def export_c(
 
     Parameters
     ----------
-    model : MLPClassifier, MLPRegressor, LSTMClassifier, CNNClassifier or BeYourOwnTeacher
+    model : MLPClassifier, MLPRegressor, LSTMClassifier, CNNClassifier, BeYourOwnTeacher or FixedPredictor
         Fitted. Of a BeYourOwnTeacher the exit it predicts with, and those before it (`student_predict_early`).
         A float64 model is exported in float32.
     path : path of the C file
@@ -60,7 +60,8 @@ def export_c(
         given. What a cross compiler makes is not run, but measured.
     strict : bool
         The vectors hold every bit of the outputs: compiled as -std=c99, the file gives the same bits on every machine
-        with IEEE arithmetic. Costs about a quarter of the speed.
+        with IEEE arithmetic. Costs about a quarter of the speed. A FixedPredictor's
+        integers agree in every bit anyway.
 
     Returns
     -------
@@ -100,7 +101,14 @@ def export_c(
     compiler = find_compiler(cc) if check else None
     if check is True and compiler is None:
         raise ExportError("check=True needs a C compiler: install gcc or clang, or name one by cc=")
-    texts, report = _float_files(read_student(model), name, vectors, strict)
+    from fastkd.deploy.export.fixed import FixedPredictor
+
+    if isinstance(model, FixedPredictor):
+        from fastkd.deploy.export.fixed_c import fixed_files
+
+        texts, report = fixed_files(model, name, vectors)
+    else:
+        texts, report = _float_files(read_student(model), name, vectors, strict)
     outcome, measured = _compiled(compiler, texts, name, strict, report["target"])
     write_all({target.parent / file: text.encode() for file, text in texts.items()})
     report["checks"] |= outcome
