@@ -18,7 +18,9 @@ import numpy as np
 from fastkd import _check
 
 cimport numpy as cnp
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_New
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uintptr_t
 from libc.stdlib cimport free, malloc, qsort
@@ -38,6 +40,7 @@ include "sequence.pxi"
 include "predictor.pxi"
 include "sequence_predictor.pxi"
 include "features.pxi"
+include "live.pxi"
 include "aggregate.pxi"
 include "condense.pxi"
 include "descent.pxi"

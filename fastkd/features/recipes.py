@@ -183,12 +183,15 @@ class FeatureSet(FrameTransformer):
         closes = [_closes_as_of(symbol, candles, others) for symbol in self.symbols]
         starts = candles.start_ms[self.n_warmup :]
         known_at_ms = candles.close_ms[self.n_warmup :] if len(starts) else starts.copy()
-        X = self.recipe.batch(candles, closes)
-        if hasattr(self, "scaler_"):
-            X = self.scaler_.transform(X)
-        return X, known_at_ms
+        return self.recipe.rows(candles, closes, getattr(self, "scaler_", None)), known_at_ms
 
-    def stream(self, state: Mapping[str, Any] | None = None, *, interval: str | int | None = None) -> FeatureStream:
+    def stream(
+        self,
+        state: Mapping[str, Any] | None = None,
+        *,
+        interval: str | int | None = None,
+        on_gap: str = "bridge",
+    ) -> FeatureStream:
         """Features of one candle at a time, the same bits as `transform`; see `FeatureStream`.
 
         Parameters
@@ -196,9 +199,14 @@ class FeatureSet(FrameTransformer):
         state : mapping, optional
             What `FeatureStream.state` returned: the stream goes on from there.
         interval : str or int, optional
-            Length of a candle, for `FeatureStream.known_at_ms`; by default the shortest step seen.
+            Length of a candle, by default that of the state. It tells `FeatureStream.known_at_ms`, and a candle that
+            starts off its grid is refused. Without it anything later than the last candle is taken, and
+            `known_at_ms` goes by the shortest step seen.
+        on_gap : {"bridge", "raise", "reset"}
+            Where candles are missing: step over them as `transform` does, refuse the candle after them, or begin anew
+            with it. The last two need the interval. With it each gap is counted and logged.
         """
-        return FeatureStream(self, state, interval=interval)
+        return FeatureStream(self, state, interval=interval, on_gap=on_gap)
 
     def to_dict(self) -> dict[str, Any]:
         """Recipe, options and fitted scaler, as JSON can hold them without loss; see `from_dict`."""
