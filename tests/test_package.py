@@ -71,8 +71,8 @@ def test_an_instruction_set_that_is_not_there_is_an_error_at_import(tmp_path, is
 
 
 # Which parts a part may import when it is loaded: itself and what stands before it.
-ROAD = ("_version", "_files", "_io", "reference", "_core", "_check", "losses", "evaluation", "market", "features")
-ROAD += ("models", "distill")
+ROAD = ("_version", "_files", "_io", "reference", "_core", "_check", "_parallel", "losses", "evaluation", "market")
+ROAD += ("features", "models", "distill")
 ROAD += ("aggregate", "federated", "condense", "deploy", "forecast", "cli")
 
 
