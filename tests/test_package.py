@@ -70,10 +70,21 @@ def test_an_instruction_set_that_is_not_there_is_an_error_at_import(tmp_path, is
     assert ", ".join(available_isas()) in last
 
 
+def test_a_build_of_one_lane_says_so(monkeypatch):
+    assert fastkd._core.info.build_info()["notice"] == ""
+    monkeypatch.setattr("fastkd._core._native.available_isas", lambda: ("scalar",))
+    monkeypatch.setattr("platform.machine", lambda: "AMD64")
+    with pytest.warns(RuntimeWarning, match="neither gcc nor clang"):
+        fastkd.isa()
+    assert "LLVM" in fastkd._core.info.build_info()["notice"]
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")  # for which there is nothing better
+    assert fastkd._core.info.notice() == ""
+
+
 # Which parts a part may import when it is loaded: itself and what stands before it.
-ROAD = ("_version", "_files", "_io", "reference", "_core", "_check", "_parallel", "losses", "evaluation", "market")
+ROAD = ("_version", "_files", "_io", "_parallel", "reference", "_core", "_check", "losses", "evaluation", "market")
 ROAD += ("features", "models", "distill")
-ROAD += ("aggregate", "federated", "condense", "deploy", "forecast", "cli")
+ROAD += ("aggregate", "federated", "condense", "deploy", "forecast", "flower", "cli")
 
 
 def test_imports_run_one_way():
