@@ -220,3 +220,31 @@ def test_cython_code_of_a_user(tmp_path):
     code += "; print(*user.single2(0.0, 0.0))"
     used = run(f"import sys; sys.path.append({str(tmp_path)!r}); {code}", tmp_path)
     assert used.stdout.split() == [fastkd.isa(), "-1", "0.5", "0.5", "0", "0.5", "0.5"], used.stderr
+
+
+IN_A_SUBINTERPRETER = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+code = '''
+try:
+    import fastkd
+except ImportError as error:
+    print("refused:", error, flush=True)
+'''
+{first}
+interpreters.run_string(interpreters.create(), code)
+import fastkd.losses
+print(fastkd.losses.softmax([0.0, 0.0]).tolist())
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import fastkd"])
+def test_a_subinterpreter_is_turned_away_and_the_main_one_is_unharmed(tmp_path, first):
+    result = run(IN_A_SUBINTERPRETER.format(first=first), tmp_path)
+    if "No module named '_xxsubinterpreters'" in result.stderr:
+        pytest.skip("this Python offers no subinterpreters")
+    refused, computed = result.stdout.splitlines()
+    assert refused.startswith("refused: fastkd, like NumPy, works in the main interpreter only"), result.stderr
+    assert computed == "[0.5, 0.5]", result.stderr
