@@ -9,6 +9,7 @@ from fastkd.models._hyperparameters import check_training, checked_dtype, checke
 from fastkd.models._inputs import check_windows
 from fastkd.models._network import shared_kernel
 from fastkd.models._perceptron import dense_weights
+from fastkd.models.sequence_predictor import SequencePredictor
 
 MAX_LAYERS = 16
 
@@ -72,6 +73,4 @@ class SequenceClassifier(NetworkClassifier):
         weights="bfloat16" reads an LSTM's weights in half the bytes; what that changes is measured on `calibration`
         windows and told by the predictor.
         """
-        from fastkd.deploy import SequencePredictor
-
         return SequencePredictor(self, on_nan, weights, calibration)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._core._native import SequencePredictorCore, StreamCore
-from fastkd.deploy._thaw import thawed
+from fastkd.models._thaw import thawed
 
 DRAWN = 256  # windows on which a change is measured if none are given
 
