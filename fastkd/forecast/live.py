@@ -156,8 +156,10 @@ class LiveForecaster(LiveCore):
 
     # -- candles ------------------------------------------------------------------------------------------------------
 
-    def predict_proba(self, candles: Candles) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """What `push` would have said of each candle of a table, gaps stepped over, and when; see `Forecaster`.
+    def predict_proba(
+        self, candles: Candles, *, others: Mapping[str, Candles] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """What `push` would have said of each candle of a table, gaps stepped over, and when.
 
         Returns
         -------
@@ -165,7 +167,7 @@ class LiveForecaster(LiveCore):
         known_at_ms : (rows,), int64
         """
         self._require_market(candles.symbol, candles.interval)
-        X, known_at_ms = self.features.compute(candles)
+        X, known_at_ms = self.features.compute(candles, others)
         return self.reader.read(X), known_at_ms
 
     def warm_up(self, candles: Candles | CandleStore, *, category: str = "linear") -> NDArray[Any] | None:
@@ -240,7 +242,7 @@ class LiveForecaster(LiveCore):
             For this symbol of `push_many` alone.
         """
         classes = getattr(model, "classes_", None)
-        if (classes is None) != (self.classes_ is None) or (classes is not None and list(classes) != list(self.classes_)):
+        if not np.array_equal(classes, self.classes_):
             raise ValueError(f"the model forecasts {classes}; this forecaster {self.classes_}")
         self._exchange(reader_of(model), symbol)
         if symbol is None:
