@@ -139,7 +139,7 @@ def peers(candles: Candles) -> list[tuple[str, Feed]]:
 def clock_each(
     found: Sequence[tuple[str, Feed]], candles: Sequence[Candle], *, block: int, slow: int
 ) -> list[Contender]:
-    """Every contender takes the candles in order, in blocks that alternate; slow ones take every tenth block's length."""
+    """Every contender takes the candles in order, in blocks that alternate; peers in blocks `slow` times as short."""
     contenders = [Contender(name, feed) for name, feed in found]
     places = [0] * len(found)
     lengths = [block if contender.name.startswith("fastkd") else max(block // slow, 20) for contender in contenders]

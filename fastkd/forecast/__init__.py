@@ -6,4 +6,13 @@ from fastkd.forecast.labels import Direction, Labels, RegimeAhead, Return, Tripl
 from fastkd.forecast.live import LiveForecaster
 from fastkd.forecast.values import ReturnReport
 
-__all__ = ["Direction", "Forecaster", "Labels", "LiveForecaster", "RegimeAhead", "Return", "ReturnReport", "TripleBarrier"]
+__all__ = [
+    "Direction",
+    "Forecaster",
+    "Labels",
+    "LiveForecaster",
+    "RegimeAhead",
+    "Return",
+    "ReturnReport",
+    "TripleBarrier",
+]

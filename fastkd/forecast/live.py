@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from fastkd._core._native import LiveCore, ReaderCore
 from fastkd.features import FeatureSet, FeatureStream
-from fastkd.market import Candle, CandleError, Candles, CandleStore
-from fastkd.market.stream import LiveCandle
+from fastkd.market import Candle, CandleError, Candles, CandleStore, LiveCandle
 from fastkd.market.times import MONTH, normalize_interval, utc_text
 
 __all__ = ["LiveForecaster", "reader_of"]
@@ -121,7 +120,7 @@ class LiveForecaster(LiveCore):
     ) -> None:
         self.features, self.model = features, model
         self.interval, self.symbol, self.on_gap = normalize_interval(interval), symbol, on_gap
-        self.classes_ = getattr(model, "classes_", None)
+        self.classes_: Any = getattr(model, "classes_", None)
         self.n_warmup = features.n_warmup
 
     # -- state --------------------------------------------------------------------------------------------------------
@@ -241,7 +240,7 @@ class LiveForecaster(LiveCore):
         symbol : str, optional
             For this symbol of `push_many` alone.
         """
-        classes = getattr(model, "classes_", None)
+        classes: Any = getattr(model, "classes_", None)
         if not np.array_equal(classes, self.classes_):
             raise ValueError(f"the model forecasts {classes}; this forecaster {self.classes_}")
         self._exchange(reader_of(model), symbol)

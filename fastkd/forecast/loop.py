@@ -17,8 +17,7 @@ from fastkd.deploy.risk_monitor import RiskMonitor
 from fastkd.distill.adaptive import AdaptiveSchedule, Step
 from fastkd.features.changes import PageHinkley
 from fastkd.forecast.live import LiveForecaster
-from fastkd.market import Candle, Candles, CandleStore
-from fastkd.market.stream import LiveCandle
+from fastkd.market import Candle, Candles, CandleStore, LiveCandle
 
 __all__ = ["Decision", "LiveLoop", "LiveSummary", "run_live"]
 
@@ -140,7 +139,7 @@ class LiveLoop:
         self._asking: tuple[Future[Any], int] | None = None
         self._training: Future[Any] | None = None
         self._own_log = isinstance(log, str | os.PathLike)
-        self._log = open(log, "a", encoding="utf-8") if self._own_log else log
+        self._log = open(log, "a", encoding="utf-8") if self._own_log else log  # noqa: SIM115 - closed by close
 
     def take(self, live_candle: LiveCandle) -> Decision | None:
         """The next candle of a stream; None for one that was taken before (see `LiveForecaster.is_new`)."""

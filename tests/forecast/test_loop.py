@@ -1,4 +1,4 @@
-"""The live loop against an exchange that drops connections and answers wrongly: the decisions of the table, no candle missed."""
+"""The live loop on an exchange that drops connections and answers wrongly: the decisions of the table, none missing."""
 
 import asyncio
 import contextlib
@@ -77,7 +77,7 @@ class AtOnce:
 def test_thousands_of_candles_through_a_bad_connection_give_the_decisions_of_the_table(candles, tmp_path):
     model, start = student(candles[:1000]), int(candles.start_ms[1000])
     steps = [700, 1, 500, 300, 493]
-    faults = {k: fault for k, fault in enumerate((Fault.RESET, Fault.TRUNCATED_JSON, Fault.BAD_GATEWAY), start=2)}
+    faults = dict(enumerate((Fault.RESET, Fault.TRUNCATED_JSON, Fault.BAD_GATEWAY), start=2))
     log, seen = tmp_path / "decisions.jsonl", []
     with (
         CandleStore(tmp_path / "candles.db") as store,
@@ -107,7 +107,7 @@ def test_thousands_of_candles_through_a_bad_connection_give_the_decisions_of_the
 
 
 def test_retraining_swaps_the_model_between_two_candles_and_misses_none(candles):
-    """Real threads: which candle sees the new model is open, that each decision is some model's row of the table is not."""
+    """Real threads: from which candle on a model is used is open; that each decision is its row of the table is not."""
     models, begun = [], []
 
     def retrain(known, step):
