@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import Any
 
-from fastkd._core._native import isa
+from fastkd._core.info import isa
 from fastkd._version import __version__
 
 __all__ = ["Forecaster", "__version__", "get_include", "isa", "load", "save"]

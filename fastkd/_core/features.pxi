@@ -210,20 +210,18 @@ cdef Scratch two_rows(object offset, object scale, int64_t n):
 
 cdef int read_candle(object candle, fkd.fkd_candle *c) except -1:
     """A Candle, or any sequence start_ms, open, high, low, close, volume[, ...] of real numbers."""
-    cdef object start
-    if not isinstance(candle, tuple):
-        candle = as_candle(candle)
-    if PyTuple_GET_SIZE(candle) < 6:
+    cdef tuple values = candle if isinstance(candle, tuple) else as_candle(candle)
+    if len(values) < 6:
         as_candle(candle)
-    start = <object>PyTuple_GET_ITEM(candle, 0)
+    cdef object start = values[0]
     if type(start) is not int:
         start = as_start(start)
     c.start_ms = clipped(start)
-    c.open = <object>PyTuple_GET_ITEM(candle, 1)
-    c.high = <object>PyTuple_GET_ITEM(candle, 2)
-    c.low = <object>PyTuple_GET_ITEM(candle, 3)
-    c.close = <object>PyTuple_GET_ITEM(candle, 4)
-    c.volume = <object>PyTuple_GET_ITEM(candle, 5)
+    c.open = values[1]
+    c.high = values[2]
+    c.low = values[3]
+    c.close = values[4]
+    c.volume = values[5]
     return 0
 
 

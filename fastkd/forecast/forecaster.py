@@ -16,7 +16,7 @@ from fastkd.deploy import Predictor
 from fastkd.evaluation import EvaluationReport, evaluation_report
 from fastkd.features import FeatureSet
 from fastkd.forecast.labels import Direction, Labels, Return
-from fastkd.forecast.learning import Learned, learn
+from fastkd.forecast.learning import Learned, check_teachers, learn
 from fastkd.forecast.live import LiveForecaster, reader_of
 from fastkd.forecast.parts import Rows, as_markets, check_parts, cut, join, rows_of, span_text
 from fastkd.forecast.signals import signal_frame
@@ -151,7 +151,8 @@ class Forecaster:
         Raises
         ------
         ValueError
-            Too few candles, labels of one class only, candles that are unsorted or impossible.
+            Too few candles, labels of one class only, candles that are unsorted or impossible, a forecaster as teacher
+        that was trained on dates of the held-out part.
 
         Warns
         -----
@@ -169,6 +170,7 @@ class Forecaster:
         times = np.sort(rows.known_at_ms)
         train, test = cut(rows, int(times[min(math.ceil((1 - test_fraction) * len(times)), len(times) - 1)]))
         check_parts(train, test, self.labels, markets)
+        check_teachers(self.teacher, test.span)
         learned = learn(self, train, say)
         say("figures on the held-out part")
         self._adopt(learned, markets, category)
