@@ -210,9 +210,9 @@ cdef Scratch two_rows(object offset, object scale, int64_t n):
 
 cdef int read_candle(object candle, fkd.fkd_candle *c) except -1:
     """A Candle, or any sequence start_ms, open, high, low, close, volume[, ...] of real numbers."""
-    cdef tuple values = candle if isinstance(candle, tuple) else as_candle(candle)
-    if len(values) < 6:
-        as_candle(candle)
+    if not isinstance(candle, tuple) or len(candle) < 6:
+        candle = as_candle(candle)
+    cdef tuple values = <tuple>candle  # not checked: an assignment would refuse Candle, a subclass
     cdef object start = values[0]
     if type(start) is not int:
         start = as_start(start)
