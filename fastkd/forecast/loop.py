@@ -283,7 +283,7 @@ def run_live(
     >>> forecaster = Forecaster("ohlcv4", kd_weight=0.0, random_state=0).fit(candles[:1000])
     >>> live = forecaster.live()
     >>> _ = live.warm_up(candles[:1000])
-    >>> stream = [LiveCandle("BTCUSDT", "5m", candle) for candle in candles[999:]]
+    >>> stream = [LiveCandle("SYNTHETIC", "5m", candle) for candle in candles[999:]]
     >>> run_live(live, stream, names=forecaster.labels.names).forecasts
     200
     """
