@@ -482,7 +482,7 @@ def _header(net: FixedNet, name: str) -> str:
 
 def fixed_files(fixed: FixedPredictor, name: str, vectors: Any) -> tuple[dict[str, str], dict[str, Any]]:
     """The texts of the three files, and what the report says of them."""
-    from fastkd.deploy.export.c import vector_rows
+    from fastkd.deploy.export.vectors import vector_rows
 
     net, student = fixed.net, fixed.student
     rows = vector_rows(student, vectors, fixed.calibration)
