@@ -21,7 +21,7 @@ TOLERANCE = 2e-6
 ON_GAP = {"raise": 0, "reset": 1, "bridge": 2}
 
 FUNCTIONS = """\
-/* The recipe keeps its bits under every flag of gcc, and of clang without -ffast-math: no contraction, no reordering. */
+/* The recipe keeps its bits under every flag of gcc, of clang without -ffast-math. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
