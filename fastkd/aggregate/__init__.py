@@ -21,7 +21,8 @@ from typing import Any
 from fastkd.aggregate.by_coordinate import meamed, mean, median, trimmed_mean
 from fastkd.aggregate.by_distance import bulyan, krum, krum_scores, multi_krum, pairwise_sq_distances
 from fastkd.aggregate.centers import centered_clipping, geometric_median
-from fastkd.aggregate.info import AggregateInfo
+from fastkd.aggregate.choose import krum_choice
+from fastkd.aggregate.finish import AggregateInfo
 from fastkd.aggregate.mixing import bucketing, nearest_neighbor_mixing
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "get",
     "krum",
     "krum_aggregate",
+    "krum_choice",
     "krum_scores",
     "meamed",
     "mean",
