@@ -190,8 +190,8 @@ FKD_INLINE void store_piece(float *p, ptrdiff_t s, const V *in) {
   for (int k = 0; k < 4; ++k) vst1q_f32(p + k * s, r[k]);
 }
 #define FKD_NEON_PACKED(name, N, T) \
-  FKD_INLINE void FN(load_packed##N)(const REAL *p, V *out) { T x = vld##N##q_##name(p); memcpy(out, &x, sizeof x); } \
-  FKD_INLINE void FN(store_packed##N)(REAL *p, const V *in) { T x; memcpy(&x, in, sizeof x); vst##N##q_##name(p, x); }
+  FKD_INLINE void load_packed##N(const REAL *p, V *out) { T x = vld##N##q_##name(p); memcpy(out, &x, sizeof x); } \
+  FKD_INLINE void store_packed##N(REAL *p, const V *in) { T x; memcpy(&x, in, sizeof x); vst##N##q_##name(p, x); }
 FKD_NEON_PACKED(f32, 2, float32x4x2_t)
 FKD_NEON_PACKED(f32, 3, float32x4x3_t)
 #else

@@ -5,7 +5,7 @@
  *
  * With the gap g = (z_t - z_s) / T, KL = sum q_t g + log(sum exp(z_s / T) / sum exp(z_t / T)) is cheap but cancels when student and
  * teacher are close. Then KL = log(1 + sum q_t phi(d)), phi(d) = exp(-d) - 1 + d >= 0, d = g less its q_t-mean, takes its place: all
- * its terms are positive. */
+ * its terms are positive. A class that the teacher excludes (q_t = 0) leaves exp(mean) exp(z_s / T) / sum exp(z_t / T). */
 
 #define kd_core FN(kd_core)
 #define kd_spread FN(kd_spread)
@@ -52,7 +52,7 @@ FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params 
   enum { A = 16 };
   const int na = along ? NV : 1;
   const V zero = vset1(0), ninf = vset1(-(REAL)INFINITY);
-  const V limit = vset1(FKD_BITS == 32 ? -60 : -600);
+  const V limit = vset1(FKD_BITS == 32 ? 60 : 600);
   V a[A], b[A], c1[A];
   VI missing = visetl(0);
   const VI first = along ? vlanes() : visetl(0);
@@ -106,17 +106,17 @@ FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params 
       for (int u = 0; u < na; ++u) a[u] = zero;
       for (int i = 0; i < nv; ++i) a[along ? i % NV : 0] = a[along ? i % NV : 0] + et[i] * KD_GAP(i);
       mean = kd_spread(along, a);
+      /* far from the mean, and where the teacher has nothing: q_t phi(d) = exp(mean) e_s / S_t + q_t (d - 1) */
+      const V up = vexp_up(vmin(limit, mean), 1) * vset1(EXP_DOWN) * (k->teacher == FKD_LOGITS ? ft : vset1(EXP_DOWN));
       FKD_UNROLL
       for (int u = 0; u < na; ++u) a[u] = zero;
-      VI wide = visetl(0);
       for (int i = 0; i < nv; ++i) {
         const VI counts = VCMP(et[i], >, zero);
-        V d = KD_GAP(i) - mean;
-        wide = wide | (counts & ~VCMP(d, >, limit)); /* exp(-d) would overflow */
-        a[along ? i % NV : 0] = a[along ? i % NV : 0] + vsel(counts, et[i] * vphi(vsel(counts, d, zero), 1), zero);
+        const V d = vsel(counts, KD_GAP(i) - mean, vset1(1));
+        const VI far = ~VCMP(vabs(d), <, vset1(1));
+        a[along ? i % NV : 0] = a[along ? i % NV : 0] + vsel(far, es[i] * up + et[i] * (d - vset1(1)), et[i] * vphi(vsel(far, zero, d), 1));
       }
-      if (along) wide = visetl(-(IREAL)vany(wide));
-      kl = vsel(close & ~wide, vlog1p(kd_spread(along, a), 1), kl);
+      kl = vsel(close, vlog1p(kd_spread(along, a), 1), kl);
       /* q_s - q_t = q_t (exp(-x) - 1), x = log(q_t / q_s): the plain difference has lost its digits where x is small */
       for (int i = 0; i < nv; ++i) {
         const V x = KD_GAP(i) - mean + kl;

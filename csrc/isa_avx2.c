@@ -1,6 +1,6 @@
 /* AVX2 with FMA (Haswell, Zen and later). */
 #include "system.h"
-#if defined(__GNUC__) && defined(__x86_64__)
+#ifdef FKD_X86
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else

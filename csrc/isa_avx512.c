@@ -1,6 +1,6 @@
 /* AVX-512 F, BW, DQ, VL (Skylake-X, Zen 4 and later). */
 #include "system.h"
-#if defined(__GNUC__) && defined(__x86_64__)
+#ifdef FKD_X86
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
 #else

@@ -1,7 +1,7 @@
 /* What every CPU of the architecture has: SSE2 on x86-64, NEON on aarch64. */
 #include "system.h"
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__aarch64__))
-#if defined(__x86_64__)
+#if defined(FKD_X86) || defined(FKD_ARM)
+#ifdef FKD_X86
 #define FKD_SSE2
 #define FKD_NAME "baseline"
 #else

@@ -1,5 +1,10 @@
 /* Plain C, one lane: the only table for compilers without GNU vectors, and the yardstick for the others. */
 #include "system.h"
+/* gcc (12.2, from -O2 on) vectorizes the loop of gemm_tile over k with loads of A[k + 1] that it does not use, beyond the
+ * last row: a crash where the matrix ends at a page. One lane is meant to be one lane; the other units have vectors in such loops. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-tree-vectorize", "fp-contract=off")
+#endif
 #define FKD_SCALAR
 #define FKD_TABLE fkd_table_scalar
 #define FKD_NAME "scalar"

@@ -148,12 +148,12 @@ static void near_means(const REAL *tile, int64_t n, int64_t keep, REAL *to) {
       double below = (double)tile[r * OW + j], above = (double)tile[(r + keep) * OW + j];
       double down = med[j] - below, up = above - med[j];
       double half_down = med[j] / 2 - below / 2, half_up = above / 2 - med[j] / 2; /* where both differences overflow */
-      start[j] += (up < down) | ((up == down) & (half_up < half_down)) ? 1.0 : 0.0;
+      start[j] += ((up < down) | ((up == down) & (half_up < half_down))) ? 1.0 : 0.0;
     }
   for (int64_t r = 0; r < n; ++r)
     for (int j = 0; j < OW; ++j) {
       double at = (double)r - start[j];
-      sum[j] += (at >= 0) & (at < count) ? (double)tile[r * OW + j] : 0.0;
+      sum[j] += ((at >= 0) & (at < count)) ? (double)tile[r * OW + j] : 0.0;
     }
   for (int j = 0; j < OW; ++j) {
     double s = sum[j];

@@ -13,6 +13,7 @@
 #define softmax_short FN(softmax_short)
 #define softmax_long FN(softmax_long)
 #define softmax_rows FN(softmax_rows)
+#define softmax_scaled FN(softmax_scaled)
 
 /* over 16 logical lanes held in NV vectors: lane i with i + 8, then i + 4, 2, 1. x is used up. */
 FKD_INLINE REAL tree_sum(V *x) {
@@ -43,9 +44,10 @@ static int64_t bad_row(const REAL *x, ptrdiff_t stride, int64_t start, int64_t n
   return -1;
 }
 
-/* u - log(sum), where a finite logit x stays finite even if it overflows */
-FKD_INLINE V log_prob(V x, V u, V logsum) {
-  V y = u - logsum;
+/* (x - top) inv_t - logsum, where a finite logit x stays finite even if it overflows; the halves keep the difference from doing so */
+FKD_INLINE V log_prob(V x, V top, V inv_t, V logsum) {
+  const V half = vset1((REAL)0.5);
+  V y = (x * half - top * half) * (inv_t + inv_t) - logsum;
   V least = vset1(FKD_BITS == 32 ? (REAL)-FLT_MAX : (REAL)-DBL_MAX);
   return vsel(VCMP(x, >, vset1(-(REAL)INFINITY)), vmax(least, y), y);
 }
@@ -65,7 +67,7 @@ FKD_INLINE VI softmax_columns(const int B, const REAL *x, ptrdiff_t stride, int 
     for (int c = 0; c < C; ++c) s[b] = s[b] + e[b * C + c];
     if (log_) {
       V l = vlog(s[b] * vset1(EXP_DOWN), 0);
-      for (int c = 0; c < C; ++c) e[b * C + c] = log_prob(z[b * C + c], (z[b * C + c] - m[b]) * inv_t, l);
+      for (int c = 0; c < C; ++c) e[b * C + c] = log_prob(z[b * C + c], m[b], inv_t, l);
     } else {
       V f = vset1(1) / s[b];
       for (int c = 0; c < C; ++c) e[b * C + c] = e[b * C + c] * f;
@@ -95,7 +97,7 @@ FKD_INLINE int softmax_short(const REAL *x, int C, REAL inv_t, const int log_, R
   }
   for (int c = 0; c < C; c += VL) {
     z = load_part(x + c, C - c, m);
-    store_part(out + c, C - c, log_prob(z, (z - vset1(m)) * vset1(inv_t), l));
+    store_part(out + c, C - c, log_prob(z, vset1(m), vset1(inv_t), l));
   }
   return s != s;
 }
@@ -137,7 +139,7 @@ static int softmax_long(const REAL *x, int64_t C, REAL inv_t, const int log_, RE
     const V l = vlog(sum * vset1(EXP_DOWN), 0);
     for (c = 0; c < C; c += VL) {
       V z = load_part(x + c, C - c, ninf);
-      store_part(out + c, C - c, log_prob(z, (z - top) * it, l));
+      store_part(out + c, C - c, log_prob(z, top, it, l));
     }
   } else {
     const V f = vset1(1) / sum;
@@ -176,8 +178,26 @@ static int64_t softmax_plain(const REAL *x, ptrdiff_t stride, int64_t n, int64_t
   return softmax_rows(x, stride, n, C, inv_t, 0, out, ostride);
 }
 
+/* for 1 / T that a real does not hold, or nearly so: the rows are first brought near to where it does, in `out` */
+static int64_t softmax_scaled(const REAL *x, int64_t n, int64_t C, double inv_t, int log_, REAL *out) {
+  const double by = FKD_BITS == 32 ? 0x1p64 : 0x1p512, most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX, least = FKD_BITS == 32 ? FLT_MIN : DBL_MIN;
+  const int up = inv_t > 1;
+  const REAL f = (REAL)(up ? by : 1 / by);
+  for (int64_t r = 0; r < n; ++r) {
+    REAL top = -(REAL)INFINITY;
+    for (int64_t c = 0; c < C; ++c) top = x[r * C + c] > top ? x[r * C + c] : top;
+    for (int64_t c = 0; c < C; ++c) {
+      const REAL z = x[r * C + c], d = up ? (z - top) * f : z * f - top * f;
+      out[r * C + c] = d < (REAL)-most && z > -(REAL)INFINITY ? (REAL)-most : d;
+    }
+  }
+  inv_t = up ? inv_t / by : inv_t * by;
+  inv_t = inv_t > most ? most : inv_t < least ? least : inv_t; /* nothing is left of any gap, or all */
+  return softmax_rows(out, C, n, C, (REAL)inv_t, log_, out, C);
+}
+
 static int64_t FN(fkd_softmax)(const REAL *x, int64_t n, int64_t C, double inv_t, int log_, REAL *out) {
-  const double most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX, least = FKD_BITS == 32 ? FLT_MIN : DBL_MIN; /* 0 * inf is no logit */
-  const REAL it = (REAL)(inv_t > most ? most : inv_t < least ? least : inv_t);
-  return log_ ? softmax_rows(x, C, n, C, it, 1, out, C) : softmax_plain(x, C, n, C, it, out, C);
+  if (inv_t > (FKD_BITS == 32 ? 0x1p100 : 0x1p1000) || inv_t < (FKD_BITS == 32 ? 0x1p-100 : 0x1p-1000))
+    return softmax_scaled(x, n, C, inv_t, log_, out);
+  return log_ ? softmax_rows(x, C, n, C, (REAL)inv_t, 1, out, C) : softmax_plain(x, C, n, C, (REAL)inv_t, out, C);
 }

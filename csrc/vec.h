@@ -24,12 +24,12 @@
 #define visetl FN(visetl)
 #define vload FN(vload)
 #define vstore FN(vstore)
-#define vmin FN(vmin)
-#define vmax FN(vmax)
+#define vmin FN(vec_min) /* arm_neon.h has functions vmin_f32, vmax_f32, ... */
+#define vmax FN(vec_max)
 #define vsel FN(vsel)
-#define vfma FN(vfma)
-#define vsqrt FN(vsqrt)
-#define vabs FN(vabs)
+#define vfma FN(vec_fma)
+#define vsqrt FN(vec_sqrt)
+#define vabs FN(vec_abs)
 #define vasint FN(vasint)
 #define vasreal FN(vasreal)
 #define vany FN(vany)
@@ -51,8 +51,13 @@
 #define FKD_INLINE static inline __attribute__((always_inline, unused))
 #define FKD_PREFETCH(p) __builtin_prefetch(p)
 #define FKD_PREFETCH_FAR(p) __builtin_prefetch(p, 0, 2) /* into L2 */
+#if defined(__clang__) /* before version 17 it ignores GCC's pragma in silence */
+#define FKD_UNROLL _Pragma("clang loop unroll(full)")
+#define FKD_UNROLL_32 FKD_UNROLL
+#else
 #define FKD_UNROLL _Pragma("GCC unroll 16")
 #define FKD_UNROLL_32 _Pragma("GCC unroll 32")
+#endif
 #endif
 
 #if defined(FKD_SCALAR)

@@ -124,7 +124,7 @@ FKD_INLINE V vlog1p(V x, const int fused) {
   return vlog(u, fused) + vsel(VCMP(vabs(x), <, vset1(1)), c, vset1(0));
 }
 
-/* exp(-x) - 1 + x >= 0, accurate relative to itself, for x >= -65 (f32), -660 (f64) */
+/* exp(-x) - 1 + x >= 0, accurate relative to itself, for |x| <= 1 */
 FKD_INLINE V vphi(V x, const int fused) {
 #if FKD_BITS == 32
   static const REAL P[] = {0.49999999781421684314f, -0.16666666646842134324f, 0.041666736595237458448f, -0.0083333396759170609124f,
@@ -139,8 +139,7 @@ FKD_INLINE V vphi(V x, const int fused) {
                            -7.7532899090613013106e-13, 4.8383974908301086205e-14};
   enum { N = 14 };
 #endif
-  V big = (vexp_up(-x, fused) * vset1(EXP_DOWN) - vset1(1)) + x;
-  return vsel(VCMP(vabs(x), <, vset1(1)), x * x * vpoly(x, P, N, fused), big);
+  return x * x * vpoly(x, P, N, fused);
 }
 
 FKD_INLINE V vtanh(V x) {

@@ -133,9 +133,10 @@ static int64_t FN(fkd_network_predict)(const fkd_network *net, const REAL *packe
   return bad;
 }
 
-/* state: of each layer h, then c; what pooling has gathered; the number of steps */
+/* state: of each layer h, then c; what pooling has gathered, of a mean the sum and what rounding has taken from it (Kahan); the number of
+ * steps, high * 2^24 + low */
 static int64_t FN(fkd_network_state)(const fkd_network *net) {
-  int64_t n = net->widths[net->layers] + 1;
+  int64_t n = (net->pooling == FKD_MEAN ? 2 : 1) * net->widths[net->layers] + 2;
   for (int l = 1; l <= net->layers; ++l) n += 2 * net->widths[l];
   return n;
 }
@@ -169,9 +170,20 @@ static int FN(fkd_network_push)(const fkd_network *net, const REAL *packed, REAL
     memcpy(s + m, k.c[l], (size_t)m * sizeof(REAL));
     s += 2 * m;
   }
-  const REAL count = s[n] + 1;
-  pool_step(net->pooling, k.a[L - 1] + net->widths[L - 1], 0, (int64_t)s[n], 1, n, s);
-  s[n] = count;
-  for (int64_t i = 0; i < n; ++i) k.pooled[i] = net->pooling == FKD_MEAN ? s[i] / count : s[i];
+  REAL *steps = state + FN(fkd_network_state)(net) - 2;
+  const double count = 0x1p24 * (double)steps[0] + (double)steps[1];
+  const REAL *h = k.a[L - 1] + net->widths[L - 1];
+  if (net->pooling == FKD_MEAN)
+    for (int64_t i = 0; i < n; ++i) {
+      const REAL x = h[i] - s[n + i], sum = s[i] + x;
+      s[n + i] = (sum - s[i]) - x, s[i] = sum;
+      k.pooled[i] = (REAL)((double)sum / (count + 1));
+    }
+  else {
+    pool_step(net->pooling, h, 0, count > 0, 1, n, s);
+    memcpy(k.pooled, s, (size_t)n * sizeof(REAL));
+  }
+  steps[1] += 1;
+  if (steps[1] == (REAL)0x1p24) steps[0] += 1, steps[1] = 0;
   return (int)FN(fkd_predict)(&net->head, packed + packed_head(net), k.pooled, 1, softmax, out, k.head);
 }

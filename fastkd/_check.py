@@ -14,12 +14,13 @@ _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 def as_array(x: Any, name: str) -> np.ndarray:
     """Anything with __array__, DLPack or columns as an ndarray of numbers; objects, strings and complex raise.
 
-    bfloat16 tensors, for which NumPy has no type, become float32; masked entries raise.
+    bfloat16 tensors, for which NumPy has no type, become float32; masked entries raise. Of a subclass of ndarray the
+    plain array underneath is taken, so that no kernel meets its methods.
     """
     if isinstance(x, np.ndarray):
         if type(x) is not np.ndarray and np.ma.is_masked(x):
             raise ValueError(f"{name} has masked entries, which are no numbers: fill them, as with filled(0.0)")
-        a = x
+        a = np.asarray(x)
     elif hasattr(x, "detach") and hasattr(x, "cpu"):  # a torch tensor may require grad or live elsewhere
         x = x.detach().cpu()
         a = np.asarray(x.float() if str(x.dtype) == "torch.bfloat16" else x)
@@ -47,9 +48,34 @@ def as_real(x: Any, name: str, dtype: Any = None) -> np.ndarray:
         dtype = a.dtype if a.dtype in _REAL else np.float64
     dtype = np.dtype(dtype).newbyteorder("=")
     if a.dtype.itemsize <= dtype.itemsize:
-        return np.require(a, dtype, ["C", "A"])
+        return plain(a, dtype)
     with np.errstate(over="ignore"):
-        return np.require(a, dtype, ["C", "A"])
+        return plain(a, dtype)
+
+
+def plain(a: Any, dtype: Any = None) -> np.ndarray:
+    """`a` itself or a copy as kernels want it: of that dtype, C-contiguous, aligned (a field of records is not)."""
+    return np.require(a, dtype, ["C", "A", "E"])
+
+
+def feature_names(X: Any) -> np.ndarray | None:
+    """Column names of a DataFrame, or of a row taken from one, if all are strings, else None."""
+    columns = getattr(X, "columns", None)
+    if columns is None and getattr(X, "ndim", None) == 1:
+        columns = getattr(X, "index", None)  # a Series
+    if columns is None or callable(columns) or not all(isinstance(c, str) for c in columns):
+        return None
+    return np.array(list(columns), object)
+
+
+def check_names(names: np.ndarray | None, fitted: np.ndarray | None) -> None:
+    """A DataFrame's columns must be those of `fit`, in the same order."""
+    if names is None or fitted is None or list(names) == list(fitted):
+        return
+    unseen = [n for n in names if n not in set(fitted)]
+    missing = [n for n in fitted if n not in set(names)]
+    detail = f"unseen: {unseen}, missing: {missing}" if unseen or missing else "they are the same but in another order"
+    raise ValueError(f"The feature names should match those that were passed during fit; {detail}")
 
 
 def as_matrix(X: Any, name: str = "X", dtype: Any = None, n_features: int | None = None) -> np.ndarray:
@@ -86,7 +112,7 @@ def as_labels(labels: Any) -> np.ndarray:
             raise ValueError(f"labels must be whole numbers; got {a[~whole].flat[0]!r}")
     if a.size and not (a.min() >= -(2**31) and a.max() < 2**31):
         raise ValueError(f"labels must be small integers; got {a.min()} .. {a.max()}")
-    return np.require(a, np.int64, ["C", "A"])
+    return plain(a, np.int64)
 
 
 def raise_label_range(labels: np.ndarray, n_classes: int, unlabelled: bool) -> NoReturn:
@@ -109,11 +135,18 @@ def as_weights(weights: Any, n: int, dtype: Any) -> tuple[np.ndarray, float]:
 
 def require_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out") -> None:
     """`out` is an array that a kernel can write: shape, dtype, layout."""
+    array = isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray)
+    if not array or out.shape != shape or out.dtype != dtype or not out.flags.carray:
+        raise_out(out, shape, dtype, name)
+
+
+def raise_out(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str) -> NoReturn:
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
         got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ValueError(f"{name} must be a {dtype} array of shape {shape}; got {got}")
-    if not out.flags.carray:
-        raise ValueError(f"{name} must be C-contiguous, aligned and writeable")
+    if isinstance(out, np.ma.MaskedArray):
+        raise ValueError(f"{name} must be an array without a mask; give its .data")
+    raise ValueError(f"{name} must be C-contiguous, aligned and writeable")
 
 
 def raise_bad_row(name: str, row: int, shape: tuple[int, ...]) -> NoReturn:

@@ -101,7 +101,7 @@ def kl_divergence(p: Any, q: Any, *, eps: float = 1e-10) -> Any:
     if a.shape != b.shape or a.ndim == 0 or a.shape[-1] == 0:
         raise ValueError(f"p and q must have one shape (..., C) with C >= 1; got {a.shape} and {b.shape}")
     dtype = np.float32 if a.dtype == b.dtype == np.float32 else np.float64
-    rows_p, rows_q = (np.ascontiguousarray(x, np.float64).reshape(-1, a.shape[-1]) for x in (a, b))
+    rows_p, rows_q = (_check.plain(x, np.float64).reshape(-1, a.shape[-1]) for x in (a, b))
     for name, rows in (("p", rows_p), ("q", rows_q)):
         good = (rows >= 0) & (rows < np.inf)
         if not good.all():

@@ -70,16 +70,28 @@ def test_an_instruction_set_that_is_not_there_is_an_error_at_import(tmp_path, is
     assert ", ".join(available_isas()) in last
 
 
+def test_a_build_of_one_lane_says_so(monkeypatch):
+    assert fastkd._core.info.build_info()["notice"] == ""
+    monkeypatch.setattr("fastkd._core._native.available_isas", lambda: ("scalar",))
+    monkeypatch.setattr("platform.machine", lambda: "AMD64")
+    with pytest.warns(RuntimeWarning, match="neither gcc nor clang"):
+        fastkd.isa()
+    assert "LLVM" in fastkd._core.info.build_info()["notice"]
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")  # for which there is nothing better
+    assert fastkd._core.info.notice() == ""
+
+
 # Which parts a part may import when it is loaded: itself and what stands before it.
-ROAD = ("_version", "reference", "_core", "_check", "losses", "evaluation", "market", "features", "models", "distill")
-ROAD += ("aggregate", "_io", "federated", "condense", "deploy", "cli")
+ROAD = ("_version", "_files", "_io", "_parallel", "reference", "_core", "_check", "losses", "evaluation", "market")
+ROAD += ("features", "models", "distill")
+ROAD += ("aggregate", "federated", "condense", "deploy", "forecast", "flower", "cli")
 
 
 def test_imports_run_one_way():
     package, seen = Path(fastkd.__file__).parent, 0
     for path in sorted(package.rglob("*.py")):
         part = path.relative_to(package).parts[0].removesuffix(".py")
-        if part in ("__init__", "__main__", "_io"):
+        if part in ("__init__", "__main__"):
             continue
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastkd."):

@@ -4,10 +4,14 @@
 cdef int64_t NOGIL_FROM = 4096
 
 
+ctypedef fused real:
+    float
+    double
+
+
 cdef inline bint is_plain(object x, int dtype) noexcept:
-    """An aligned, native, C-contiguous ndarray of that type number."""
-    return (isinstance(x, cnp.ndarray) and cnp.PyArray_TYPE(<cnp.ndarray>x) == dtype
-            and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x))
+    """An aligned, native, C-contiguous ndarray of that type number. Not a subclass: some have masks, or methods of their own."""
+    return cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == dtype and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x)
 
 
 cdef inline cnp.ndarray real_array(object x, str name):
@@ -17,22 +21,47 @@ cdef inline cnp.ndarray real_array(object x, str name):
     return <cnp.ndarray>_check.as_real(x, name)
 
 
-cdef inline cnp.ndarray like(cnp.ndarray x, object out, str name):
-    """A new array of x's shape and type, or `out` checked to be one."""
+cdef cnp.ndarray target(object out, int ndim, const cnp.npy_intp *dims, int dtype, str name):
+    """A new array, or `out` checked to be one that a kernel can write."""
+    cdef int i
+    cdef bint ok = isinstance(out, cnp.ndarray)
     if out is None:
-        return <cnp.ndarray>cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
-    if not (is_plain(out, cnp.PyArray_TYPE(x)) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out) and same_shape(x, <cnp.ndarray>out)):
-        _check.require_out(out, (<object>x).shape, (<object>x).dtype, name)
-    if overlap(x, <cnp.ndarray>out):
-        raise ValueError(f"{name} overlaps the input in memory: give another array, or the input itself")
+        return <cnp.ndarray>cnp.PyArray_EMPTY(ndim, <cnp.npy_intp *>dims, dtype, 0)
+    ok = (ok and cnp.PyArray_TYPE(<cnp.ndarray>out) == dtype and cnp.PyArray_ISCARRAY(<cnp.ndarray>out)
+          and cnp.PyArray_NDIM(<cnp.ndarray>out) == ndim
+          and (cnp.PyArray_CheckExact(out) or not isinstance(out, np.ma.MaskedArray)))
+    if ok:
+        for i in range(ndim):
+            ok &= cnp.PyArray_DIMS(<cnp.ndarray>out)[i] == dims[i]
+    if not ok:
+        _check.raise_out(out, tuple(dims[i] for i in range(ndim)), cnp.PyArray_DescrFromType(dtype), name)
     return <cnp.ndarray>out
 
 
+cdef inline cnp.ndarray like(cnp.ndarray x, object out, str name):
+    """A new array of x's shape and type, or `out` checked to be one: x itself, or one that shares no memory with it."""
+    cdef cnp.ndarray y = target(out, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), name)
+    if overlap(x, y) and cnp.PyArray_DATA(x) != cnp.PyArray_DATA(y):
+        raise ValueError(f"{name} overlaps the input in memory: give another array, or the input itself")
+    return y
+
+
 cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether plain arrays share memory without being the same."""
+    """Whether plain arrays share memory."""
     cdef char *p = <char *>cnp.PyArray_DATA(a)
     cdef char *q = <char *>cnp.PyArray_DATA(b)
-    return p != q and p < q + cnp.PyArray_NBYTES(b) and q < p + cnp.PyArray_NBYTES(a)
+    return p < q + cnp.PyArray_NBYTES(b) and q < p + cnp.PyArray_NBYTES(a) and cnp.PyArray_SIZE(a) > 0 and cnp.PyArray_SIZE(b) > 0
+
+
+cdef int apart(dict arrays) except -1:
+    """No two of the named arrays share memory."""
+    cdef list names = list(arrays)
+    cdef int i, j
+    for i in range(len(names)):
+        for j in range(i):
+            if overlap(<cnp.ndarray>arrays[names[i]], <cnp.ndarray>arrays[names[j]]):
+                raise ValueError(f"{names[i]} overlaps {names[j]} in memory: give another array")
+    return 0
 
 
 cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
@@ -51,6 +80,8 @@ cdef class Scratch:
     cdef void *data
 
     def __cinit__(self, size_t n_bytes):
+        if n_bytes > <size_t>1 << 62:
+            raise MemoryError(f"could not allocate {n_bytes} bytes of scratch")
         self.base = malloc(n_bytes + 64)
         if self.base == NULL:
             raise MemoryError(f"could not allocate {n_bytes} bytes of scratch")
@@ -60,32 +91,47 @@ cdef class Scratch:
         free(self.base)
 
 
-cdef object int32_labels(object labels, int64_t n, int64_t n_classes, bint unlabelled):
-    """Labels as an int32 array of n entries in range, -1 allowed only where `unlabelled`."""
-    cdef cnp.ndarray a
-    cdef int64_t i, v, low = -1 if unlabelled else 0
+cdef inline size_t real_size(bint single) noexcept nogil:
+    return 4 if single else 8
+
+
+cdef int64_t checked_total(object n, str what) except -1:
+    """A number of reals, a Python int of any size; more than 2^40 fit in no memory, and products of sizes would overflow."""
+    if n > 1 << 40:
+        raise ValueError(f"{what} of {n} numbers: more than 2^40 are not supported")
+    return n
+
+
+cdef cnp.ndarray int32_labels(object labels, int64_t n, int64_t n_classes, bint unlabelled):
+    """A copy of the labels as int32, n entries in range, -1 allowed only where `unlabelled`."""
+    cdef cnp.ndarray a, out
+    cdef cnp.npy_intp length = n
+    cdef int64_t i, low = -1 if unlabelled else 0, cut = 0
+    cdef uint32_t outside = 0, span
     cdef const int64_t *wide
     cdef const int32_t *narrow
     cdef int32_t *to
-    cdef bint ok = True
     if not (is_plain(labels, cnp.NPY_INT64) or is_plain(labels, cnp.NPY_INT32)):
         labels = _check.as_labels(labels)
     a = <cnp.ndarray>labels
     if cnp.PyArray_NDIM(a) != 1 or cnp.PyArray_SIZE(a) != n:
         raise ValueError(f"labels must have one entry a row, shape ({n},); got shape {labels.shape}")
+    if n_classes > 1 << 31:
+        raise ValueError(f"at most 2^31 classes are supported; got {n_classes}")
+    span = <uint32_t>(n_classes - low)
+    out = <cnp.ndarray>cnp.PyArray_EMPTY(1, &length, cnp.NPY_INT32, 0)
+    to = <int32_t *>cnp.PyArray_DATA(out)
     if cnp.PyArray_TYPE(a) == cnp.NPY_INT32:
         narrow = <const int32_t *>cnp.PyArray_DATA(a)
         for i in range(n):
-            ok &= (narrow[i] >= low) & (narrow[i] < n_classes)
-        out = labels
+            to[i] = narrow[i]
     else:
-        out = np.empty(n, np.int32)
-        to = <int32_t *>cnp.PyArray_DATA(<cnp.ndarray>out)
         wide = <const int64_t *>cnp.PyArray_DATA(a)
         for i in range(n):
-            v = wide[i]
-            ok &= (v >= low) & (v < n_classes)
-            to[i] = <int32_t>v
-    if not ok:
-        _check.raise_label_range(labels, n_classes, unlabelled)
+            to[i] = <int32_t>wide[i]
+            cut |= wide[i] ^ to[i]  # what does not fit
+    for i in range(n):
+        outside |= <uint32_t>to[i] - <uint32_t>low >= span
+    if outside or cut:
+        _check.raise_label_range(np.array(labels), n_classes, unlabelled)
     return out

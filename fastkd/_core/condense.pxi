@@ -24,12 +24,12 @@ def r_operator(MLPKernel net not None, params, v, X, Targets targets not None, *
     differentiable(targets)
     if n == 0:
         raise ValueError("the R operator needs at least one row")
-    cdef bint single = net.typenum == cnp.NPY_FLOAT
+    cdef bint single = net.single
     grad = np.empty_like(p) if want_grad else None
     hv = np.empty_like(p) if want_hv else None
     dX = np.empty_like(x) if want_x else None
     dY = np.empty((n, net.net.sizes[net.net.layers]), net.dtype) if want_y else None
-    cdef Scratch work = Scratch((4 if single else 8) * <size_t>(T.f32.rop_scratch(&net.net, n) if single else T.f64.rop_scratch(&net.net, n)))
+    cdef Scratch work = Scratch(real_size(single) * fkd.rop_scratch(T, single, &net.net, n))
     cdef void *pp = cnp.PyArray_DATA(p)
     cdef void *pv = cnp.PyArray_DATA(d)
     cdef void *px = cnp.PyArray_DATA(x)
@@ -39,32 +39,28 @@ def r_operator(MLPKernel net not None, params, v, X, Targets targets not None, *
     cdef void *pdy = data_or_null(dY)
     cdef double loss
     with nogil:
-        if single:
-            loss = T.f32.rop(&net.net, <float *>pp, <float *>pv, <float *>px, &targets.f32, n, <float *>pg, <float *>ph, <float *>pdx,
-                             <float *>pdy, <float *>work.data)
-        else:
-            loss = T.f64.rop(&net.net, <double *>pp, <double *>pv, <double *>px, &targets.f64, n, <double *>pg, <double *>ph,
-                             <double *>pdx, <double *>pdy, <double *>work.data)
+        loss = fkd.rop(T, single, &net.net, pp, pv, px, targets.of_type, n, pg, ph, pdx, pdy, work.data)
     return loss, grad, hv, dX, dY
 
 
-cdef int64_t check_starts(object starts, int64_t n, str name) except -1:
-    """Rows of the largest group; group g has the rows starts[g] .. starts[g + 1] - 1 of n."""
-    cdef cnp.ndarray s = require_plain(starts, cnp.NPY_INT64, (None,), name)
+cdef cnp.ndarray own_starts(object starts, int64_t n, str name):
+    """A copy of `starts`; group g has the rows starts[g] .. starts[g + 1] - 1 of n."""
+    cdef cnp.ndarray s = <cnp.ndarray>cnp.PyArray_NewCopy(require_plain(starts, cnp.NPY_INT64, (None,), name), cnp.NPY_CORDER)
     cdef const int64_t *at = <const int64_t *>cnp.PyArray_DATA(s)
-    cdef int64_t g, most = 0, groups = cnp.PyArray_SIZE(s) - 1
+    cdef int64_t g, groups = cnp.PyArray_SIZE(s) - 1
     if groups < 1 or at[0] != 0 or at[groups] != n:
-        raise ValueError(f"{name} must lead from 0 to {n} rows; got {starts}")
+        raise ValueError(f"{name} must lead from 0 to {n} rows; got {s}")
     for g in range(groups):
         if at[g + 1] <= at[g]:
-            raise ValueError(f"every group needs rows; got {name} {starts}")
-        most = max(most, at[g + 1] - at[g])
-    return most
+            raise ValueError(f"every group needs rows; got {name} {s}")
+    return s
 
 
 def gradient_match(MLPKernel net not None, params, reals, X, Targets targets not None, starts, str distance, *, bint want_y=False):
     """(distance of the gradients of the groups of rows from `reals`, its derivatives dX and dY or None). fastkd.h: gradient_match."""
-    cdef int64_t n = targets.n_rows, most = check_starts(starts, n, "starts"), groups = cnp.PyArray_SIZE(<cnp.ndarray>starts) - 1
+    cdef cnp.ndarray bounds = own_starts(starts, targets.n_rows, "starts")
+    cdef const int64_t *at = <const int64_t *>cnp.PyArray_DATA(bounds)
+    cdef int64_t g, n = targets.n_rows, most = 0, groups = cnp.PyArray_SIZE(bounds) - 1
     cdef cnp.ndarray p = require_plain(params, net.typenum, (net.n_parameters,), "params")
     cdef cnp.ndarray x = require_plain(X, net.typenum, (n, net.net.sizes[0]), "X")
     cdef cnp.ndarray r = require_plain(reals, net.typenum, (groups, net.n_parameters), "reals")
@@ -72,12 +68,13 @@ def gradient_match(MLPKernel net not None, params, reals, X, Targets targets not
     differentiable(targets)
     if distance not in DISTANCES:
         raise ValueError(f"distance must be one of {', '.join(DISTANCES)}; got {distance!r}")
-    cdef bint single = net.typenum == cnp.NPY_FLOAT
+    cdef bint single = net.single
     cdef int kind = DISTANCES[distance]
     cdef cnp.ndarray dX = like(x, None, "")
     dY = np.empty((n, net.net.sizes[net.net.layers]), net.dtype) if want_y else None
-    cdef Scratch work = Scratch((4 if single else 8) * <size_t>(T.f32.rop_scratch(&net.net, most) if single else T.f64.rop_scratch(&net.net, most)))
-    cdef const int64_t *at = <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>starts)
+    for g in range(groups):
+        most = max(most, at[g + 1] - at[g])
+    cdef Scratch work = Scratch(real_size(single) * fkd.rop_scratch(T, single, &net.net, most))
     cdef void *pp = cnp.PyArray_DATA(p)
     cdef void *pr = cnp.PyArray_DATA(r)
     cdef void *px = cnp.PyArray_DATA(x)
@@ -85,12 +82,7 @@ def gradient_match(MLPKernel net not None, params, reals, X, Targets targets not
     cdef void *pdy = data_or_null(dY)
     cdef double value
     with nogil:
-        if single:
-            value = T.f32.gradient_match(&net.net, <float *>pp, <float *>pr, <float *>px, &targets.f32, at, groups, kind, <float *>pdx,
-                                         <float *>pdy, <float *>work.data)
-        else:
-            value = T.f64.gradient_match(&net.net, <double *>pp, <double *>pr, <double *>px, &targets.f64, at, groups, kind,
-                                         <double *>pdx, <double *>pdy, <double *>work.data)
+        value = fkd.gradient_match(T, single, &net.net, pp, pr, px, targets.of_type, at, groups, kind, pdx, pdy, work.data)
     return value, dX, dY
 
 
@@ -99,28 +91,23 @@ def feature_match(MLPKernel net not None, params, reals, real_starts, X, starts,
     cdef cnp.ndarray p = require_plain(params, net.typenum, (net.n_parameters,), "params")
     cdef cnp.ndarray r = require_plain(reals, net.typenum, (None, net.net.sizes[0]), "reals")
     cdef cnp.ndarray x = require_plain(X, net.typenum, (None, net.net.sizes[0]), "X")
-    check_starts(starts, cnp.PyArray_DIMS(x)[0], "starts")
-    check_starts(real_starts, cnp.PyArray_DIMS(r)[0], "real_starts")
-    cdef int64_t groups = cnp.PyArray_SIZE(<cnp.ndarray>starts) - 1
-    if cnp.PyArray_SIZE(<cnp.ndarray>real_starts) - 1 != groups:
+    cdef cnp.ndarray bounds = own_starts(starts, cnp.PyArray_DIMS(x)[0], "starts")
+    cdef cnp.ndarray real_bounds = own_starts(real_starts, cnp.PyArray_DIMS(r)[0], "real_starts")
+    cdef int64_t groups = cnp.PyArray_SIZE(bounds) - 1
+    if cnp.PyArray_SIZE(real_bounds) - 1 != groups:
         raise ValueError(f"starts and real_starts must name as many groups; got {starts} and {real_starts}")
-    cdef bint single = net.typenum == cnp.NPY_FLOAT
+    cdef bint single = net.single
     cdef cnp.ndarray dX = like(x, None, "")
-    cdef Scratch work = Scratch((4 if single else 8) * <size_t>(T.f32.features_scratch(&net.net) if single else T.f64.features_scratch(&net.net)))
-    cdef const int64_t *at = <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>starts)
-    cdef const int64_t *at_real = <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>real_starts)
+    cdef Scratch work = Scratch(real_size(single) * fkd.features_scratch(T, single, &net.net))
+    cdef const int64_t *at = <const int64_t *>cnp.PyArray_DATA(bounds)
+    cdef const int64_t *at_real = <const int64_t *>cnp.PyArray_DATA(real_bounds)
     cdef void *pp = cnp.PyArray_DATA(p)
     cdef void *pr = cnp.PyArray_DATA(r)
     cdef void *px = cnp.PyArray_DATA(x)
     cdef void *pdx = cnp.PyArray_DATA(dX)
     cdef double value
     with nogil:
-        if single:
-            value = T.f32.feature_match(&net.net, <float *>pp, <float *>pr, at_real, <float *>px, at, groups, all_layers, <float *>pdx,
-                                        <float *>work.data)
-        else:
-            value = T.f64.feature_match(&net.net, <double *>pp, <double *>pr, at_real, <double *>px, at, groups, all_layers, <double *>pdx,
-                                        <double *>work.data)
+        value = fkd.feature_match(T, single, &net.net, pp, pr, at_real, px, at, groups, all_layers, pdx, work.data)
     return value, dX
 
 
@@ -138,11 +125,11 @@ def ridge_slopes(S, a, X, target, *, int depth, double gamma, double weight_vari
     cdef cnp.ndarray x = require_plain(X, kind, (None, d), "X")
     cdef int64_t C = cnp.PyArray_DIMS(w)[1], n = cnp.PyArray_DIMS(x)[0]
     cdef cnp.ndarray t = require_plain(target, kind, (n, C), "target")
-    if m * d * C * n == 0:
+    if 0 in (m, d, C, n):
         raise ValueError(f"S, a, X and target must not be empty; got shapes {S.shape}, {a.shape}, {X.shape} and {target.shape}")
     cdef cnp.ndarray da = like(w, None, "")
     cdef cnp.ndarray dS = like(s, None, "")
-    cdef Scratch work = Scratch((4 if single else 8) * <size_t>(T.f32.ridge_scratch(&how, m, d, C) if single else T.f64.ridge_scratch(&how, m, d, C)))
+    cdef Scratch work = Scratch(real_size(single) * fkd.ridge_scratch(T, single, &how, m, d, C))
     cdef void *ps = cnp.PyArray_DATA(s)
     cdef void *pw = cnp.PyArray_DATA(w)
     cdef void *px = cnp.PyArray_DATA(x)
@@ -151,10 +138,5 @@ def ridge_slopes(S, a, X, target, *, int depth, double gamma, double weight_vari
     cdef void *pds = cnp.PyArray_DATA(dS)
     cdef double loss
     with nogil:
-        if single:
-            loss = T.f32.ridge(&how, <float *>ps, m, d, <float *>pw, C, <float *>px, <float *>pt, n, <float *>pda, <float *>pds,
-                               <float *>work.data)
-        else:
-            loss = T.f64.ridge(&how, <double *>ps, m, d, <double *>pw, C, <double *>px, <double *>pt, n, <double *>pda, <double *>pds,
-                               <double *>work.data)
+        loss = fkd.ridge(T, single, &how, ps, m, d, pw, C, px, pt, n, pda, pds, work.data)
     return loss, da, dS

@@ -1,9 +1,5 @@
 # Steps of descent on the rows of a condensed set: as NumPy expressions they would cost more than the gradients of a small network.
 
-ctypedef fused real:
-    float
-    double
-
 
 cdef void add_up(real *x, real *v, const real *g, int64_t n, real rate, real momentum) noexcept nogil:
     cdef int64_t i
@@ -36,10 +32,11 @@ cdef void cut(real *g, int64_t n, int64_t d, double most, double *length) noexce
 def descend(x, velocity, slope, double rate, double momentum=0.5):
     """velocity = momentum velocity + slope, x -= rate velocity, in place."""
     cdef cnp.ndarray g = real_array(slope, "slope")
-    cdef cnp.ndarray a = like(g, x, "x")
-    cdef cnp.ndarray v = like(g, velocity, "velocity")
     if x is None or velocity is None:
         raise TypeError("x and velocity must be arrays")
+    cdef cnp.ndarray a = like(g, x, "x")
+    cdef cnp.ndarray v = like(g, velocity, "velocity")
+    apart({"slope": g, "x": a, "velocity": v})
     if cnp.PyArray_TYPE(g) == cnp.NPY_FLOAT:
         add_up(<float *>cnp.PyArray_DATA(a), <float *>cnp.PyArray_DATA(v), <float *>cnp.PyArray_DATA(g), cnp.PyArray_SIZE(g), rate, momentum)
     else:
@@ -51,6 +48,8 @@ def shorten(slope, double most):
     cdef int kind = cnp.NPY_FLOAT if is_plain(slope, cnp.NPY_FLOAT) else cnp.NPY_DOUBLE
     cdef cnp.ndarray g = require_plain(slope, kind, (None, None), "slope")
     cdef int64_t n = cnp.PyArray_DIMS(g)[0], d = cnp.PyArray_DIMS(g)[1]
+    if not cnp.PyArray_ISWRITEABLE(g):
+        raise ValueError("slope must be writeable: its rows are shortened in place")
     if n == 0:
         return
     cdef Scratch length = Scratch(2 * n * sizeof(double))

@@ -29,13 +29,16 @@ cdef class Targets:
     cdef readonly int64_t n_rows
     cdef readonly int64_t n_outputs
     cdef int typenum
+    cdef int32_t top           # label
     cdef fkd.fkd_targets_f32 f32
     cdef fkd.fkd_targets_f64 f64
+    cdef const void *of_type   # the one that kernels of this type take
     cdef tuple keep
 
-    def __init__(self, int64_t n_rows, dtype, *, labels=None, soft=None, teacher_logits=None, values=None, weights=None,
-                 double temperature=1.0, double kd_weight=0.0, double label_smoothing=0.0, quantile=None):
-        self.n_rows, self.n_outputs, self.typenum = n_rows, -1, type_number(dtype)
+    def __cinit__(self, int64_t n_rows, dtype, *, labels=None, soft=None, teacher_logits=None, values=None, weights=None,
+                  double temperature=1.0, double kd_weight=0.0, double label_smoothing=0.0, quantile=None):
+        cdef cnp.ndarray rows
+        self.n_rows, self.n_outputs, self.typenum, self.top = n_rows, -1, type_number(dtype), -1
         teacher = soft if teacher_logits is None else teacher_logits
         if values is not None and (teacher is not None or labels is not None):
             raise ValueError("give values (regression) or labels and a teacher (classification), not both")
@@ -45,11 +48,10 @@ cdef class Targets:
             raise ValueError("give soft or teacher_logits, not both")
         for name, x in (("teacher", teacher), ("values", values)):
             if x is not None:
-                self.n_outputs = require_plain(x, self.typenum, (n_rows, None), name).shape[1]
+                rows = require_plain(x, self.typenum, (n_rows, None), name)
+                self.n_outputs = cnp.PyArray_DIMS(rows)[1]
         if labels is not None:
-            require_plain(labels, cnp.NPY_INT32, (n_rows,), "labels")
-            if n_rows and labels.min() < -1:
-                raise ValueError(f"labels must be >= 0, or -1 for an unlabelled row; got {labels.min()}")
+            labels = self.own_labels(require_plain(labels, cnp.NPY_INT32, (n_rows,), "labels"))
         if weights is not None:
             require_plain(weights, self.typenum, (n_rows,), "weights")
         if not 0 < temperature <= 1.7976931348623157e308:
@@ -67,18 +69,27 @@ cdef class Targets:
         t.teacher, t.values, t.weights = <double *>data_or_null(teacher), <double *>data_or_null(values), <double *>data_or_null(weights)
         self.f32.kind, self.f32.how, self.f32.quantile, self.f32.labels = t.kind, t.how, t.quantile, t.labels
         self.f32.teacher, self.f32.values, self.f32.weights = <float *>t.teacher, <float *>t.values, <float *>t.weights
+        self.of_type = <void *>&self.f32 if self.typenum == cnp.NPY_FLOAT else <void *>&self.f64
         self.keep = (labels, teacher, values, weights)
 
-    cdef int fits(self, Kernel net) except -1:
+    cdef cnp.ndarray own_labels(self, cnp.ndarray labels):
+        """A copy, which nobody can change, and the largest of them."""
+        cdef cnp.ndarray copy = <cnp.ndarray>cnp.PyArray_NewCopy(labels, cnp.NPY_CORDER)
+        cdef const int32_t *x = <const int32_t *>cnp.PyArray_DATA(copy)
         cdef int64_t i
-        cdef int32_t top = -1
+        cdef int32_t low = -1
+        for i in range(self.n_rows):
+            low = min(low, x[i])
+            self.top = max(self.top, x[i])
+        if low < -1:
+            raise ValueError(f"labels must be >= 0, or -1 for an unlabelled row; got {low}")
+        return copy
+
+    cdef int fits(self, Kernel net) except -1:
         if self.typenum != net.typenum or (self.n_outputs >= 0 and self.n_outputs != net.n_outputs):
             raise ValueError(f"targets ({self.n_outputs} outputs) do not fit the network of {net.n_outputs} outputs in {net.dtype}")
-        if self.f64.labels != NULL:  # each time: the array is the caller's
-            for i in range(self.n_rows):
-                top = max(top, self.f64.labels[i])
-        if top >= net.n_outputs:
-            raise ValueError(f"label {top} is out of range for {net.n_outputs} classes")
+        if self.top >= net.n_outputs:
+            raise ValueError(f"label {self.top} is out of range for {net.n_outputs} classes")
         return 0
 
 
@@ -93,8 +104,8 @@ cdef class Optimizer:
     cdef public int64_t step
     cdef fkd.fkd_optimizer how
 
-    def __init__(self, str kind, int64_t n_parameters, dtype, *, double momentum=0.9, double beta1=0.9, double beta2=0.999,
-                 double epsilon=1e-8):
+    def __cinit__(self, str kind, int64_t n_parameters, dtype, *, double momentum=0.9, double beta1=0.9, double beta2=0.999,
+                  double epsilon=1e-8):
         if kind not in ("sgd", "adam"):
             raise ValueError(f"optimizer must be 'adam' or 'sgd'; got {kind!r}")
         self.kind, self.step = kind, 0
@@ -106,10 +117,16 @@ cdef class Optimizer:
 cdef class Kernel:
     """A network's shape; weights stay with the caller, as one flat vector. Subclasses say which C functions compute it."""
     cdef int typenum
+    cdef bint single
     cdef readonly object dtype
     cdef readonly int64_t n_parameters
     cdef readonly int64_t n_outputs
     cdef readonly tuple input_shape
+
+    cdef int set_type(self, object dtype) except -1:
+        self.typenum, self.dtype = type_number(dtype), np.dtype(dtype)
+        self.single = self.typenum == cnp.NPY_FLOAT
+        return 0
 
     cdef int check_targets(self, Targets t) except -1:
         return t.fits(self)
@@ -136,29 +153,26 @@ cdef class Kernel:
                       const fkd.fkd_optimizer *how, void *params, void *m, void *v, int64_t *step, void *work) noexcept nogil:
         return 0
 
-    cdef size_t item(self) noexcept nogil:
-        return 4 if self.typenum == cnp.NPY_FLOAT else 8
-
     def forward(self, params, X, out=None):
         """Outputs (n, n_outputs) of the last, linear layer; a row with a feature that is not finite gives NaN."""
         cdef cnp.ndarray p = require_plain(params, self.typenum, (self.n_parameters,), "params")
         cdef cnp.ndarray x = require_plain(X, self.typenum, (None, *self.input_shape), "X")
         cdef int64_t n = cnp.PyArray_DIMS(x)[0]
-        if out is None:
-            out = np.empty((n, self.n_outputs), self.dtype)
-        else:
-            _check.require_out(out, (n, self.n_outputs), self.dtype)
+        cdef cnp.npy_intp[2] dims = [n, self.n_outputs]
+        cdef cnp.ndarray y = target(out, 2, dims, self.typenum, "out")
+        if out is not None:
+            apart({"X": x, "params": p, "out": y})
         if n == 0:
-            return out
-        cdef Scratch packed = Scratch(self.item() * self.packed_size())
-        cdef Scratch work = Scratch(self.item() * self.predict_size(n))
+            return y
+        cdef Scratch packed = Scratch(real_size(self.single) * self.packed_size())
+        cdef Scratch work = Scratch(real_size(self.single) * self.predict_size(n))
         cdef void *pp = cnp.PyArray_DATA(p)
         cdef void *px = cnp.PyArray_DATA(x)
-        cdef void *po = cnp.PyArray_DATA(<cnp.ndarray>out)
+        cdef void *py = cnp.PyArray_DATA(y)
         with nogil:
             self.pack(pp, packed.data)
-            self.predict(packed.data, px, n, 0, po, work.data)
-        return out
+            self.predict(packed.data, px, n, 0, py, work.data)
+        return y
 
     def loss_gradient(self, params, X, Targets targets not None, double l2=0.0, grad=None):
         """(mean loss + 0.5 l2 |W|^2, its gradient as a flat vector)."""
@@ -168,8 +182,10 @@ cdef class Kernel:
         self.check_targets(targets)
         if n == 0:
             raise ValueError("the gradient needs at least one row")
-        cdef cnp.ndarray g = like(p, grad, "grad")
-        cdef Scratch work = Scratch(self.item() * self.scratch_size(n))
+        cdef cnp.ndarray g = target(grad, 1, cnp.PyArray_DIMS(p), self.typenum, "grad")
+        if grad is not None:
+            apart({"X": x, "params": p, "grad": g})
+        cdef Scratch work = Scratch(real_size(self.single) * self.scratch_size(n))
         cdef double loss
         cdef void *pp = cnp.PyArray_DATA(p)
         cdef void *px = cnp.PyArray_DATA(x)
@@ -183,9 +199,9 @@ cdef class Kernel:
         """One pass over the rows in `order`, params and optimizer updated in place; the mean data loss as it was trained."""
         cdef cnp.ndarray p = require_plain(params, self.typenum, (self.n_parameters,), "params")
         cdef cnp.ndarray x = require_plain(X, self.typenum, (targets.n_rows, *self.input_shape), "X")
-        cdef cnp.ndarray o = require_plain(order, cnp.NPY_INT64, (None,), "order")
+        cdef cnp.ndarray o = <cnp.ndarray>cnp.PyArray_NewCopy(require_plain(order, cnp.NPY_INT64, (None,), "order"), cnp.NPY_CORDER)
         cdef cnp.ndarray m = require_plain(optimizer.m, self.typenum, (self.n_parameters,), "optimizer.m")
-        moments = self.n_parameters if optimizer.kind == "adam" else None
+        moments = self.n_parameters if optimizer.kind == "adam" else 0
         cdef cnp.ndarray v = require_plain(optimizer.v, self.typenum, (moments,), "optimizer.v")
         cdef int64_t n = cnp.PyArray_SIZE(o), i
         cdef const int64_t *po = <const int64_t *>cnp.PyArray_DATA(o)
@@ -197,9 +213,11 @@ cdef class Kernel:
             inside &= (po[i] >= 0) & (po[i] < targets.n_rows)
         if not inside:
             raise ValueError(f"order must hold row indices in 0 .. {targets.n_rows - 1}")
-        if not (p.flags.writeable and m.flags.writeable and v.flags.writeable):
+        if not (cnp.PyArray_ISWRITEABLE(p) and cnp.PyArray_ISWRITEABLE(m) and cnp.PyArray_ISWRITEABLE(v)):
             raise ValueError("params and the optimizer's arrays must be writeable: an epoch updates them in place")
-        cdef Scratch work = Scratch(self.item() * self.scratch_size(batch_size))
+        apart({"X": x, "params": p, "optimizer.m": m, "optimizer.v": v})
+        batch_size = min(batch_size, max(n, 1))
+        cdef Scratch work = Scratch(real_size(self.single) * self.scratch_size(batch_size))
         cdef fkd.fkd_optimizer how = optimizer.how
         cdef int64_t step = optimizer.step
         cdef double loss

@@ -28,12 +28,10 @@ def softmax(logits, temperature, bint log, out):
     cdef void *py = cnp.PyArray_DATA(y)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
     if size < NOGIL_FROM:
-        bad = T.f32.softmax(<float *>px, n, C, 1 / t, log, <float *>py) if single else T.f64.softmax(
-            <double *>px, n, C, 1 / t, log, <double *>py)
+        bad = fkd.softmax(T, single, px, n, C, 1 / t, log, py)
     else:
         with nogil:
-            bad = T.f32.softmax(<float *>px, n, C, 1 / t, log, <float *>py) if single else T.f64.softmax(
-                <double *>px, n, C, 1 / t, log, <double *>py)
+            bad = fkd.softmax(T, single, px, n, C, 1 / t, log, py)
     if bad >= 0:
         _check.raise_bad_row("logits", bad, (<object>x).shape)
     return y
@@ -41,9 +39,13 @@ def softmax(logits, temperature, bint log, out):
 
 def kl(cnp.ndarray p not None, cnp.ndarray q not None, double eps):
     """Rows of plain float64 arrays of one shape (n, C), n, C >= 1."""
+    if cnp.PyArray_NDIM(p) != 2 or not is_plain(p, cnp.NPY_DOUBLE) or not is_plain(q, cnp.NPY_DOUBLE) or not same_shape(p, q):
+        raise ValueError("p and q must be plain float64 arrays of one shape (n, C)")
     cdef int64_t n = cnp.PyArray_DIMS(p)[0], C = cnp.PyArray_DIMS(p)[1]
-    out = np.empty(n)
-    cdef double *to = <double *>cnp.PyArray_DATA(<cnp.ndarray>out)
+    if n == 0 or C == 0:
+        raise ValueError("p and q need at least one row and one class")
+    cdef cnp.ndarray out = target(None, 1, cnp.PyArray_DIMS(p), cnp.NPY_DOUBLE, "")
+    cdef double *to = <double *>cnp.PyArray_DATA(out)
     cdef const double *a = <const double *>cnp.PyArray_DATA(p)
     cdef const double *b = <const double *>cnp.PyArray_DATA(q)
     with nogil:
@@ -85,7 +87,7 @@ def distillation_loss(student, teacher, int kind, labels, sample_weight, double 
     if want_grad:
         g = like(s, None, "grad")
     if C > 16:
-        scratch = Scratch(5 * (C + 16) * (4 if single else 8))
+        scratch = Scratch(real_size(single) * 5 * (C + 16))
     how.temperature, how.kd_weight, how.label_smoothing, how.teacher = temperature, kd_weight, label_smoothing, kind
     cdef void *ps = cnp.PyArray_DATA(s)
     cdef void *pt = cnp.PyArray_DATA(t) if kind else NULL
@@ -94,10 +96,7 @@ def distillation_loss(student, teacher, int kind, labels, sample_weight, double 
     cdef void *pk = scratch.data if C > 16 else NULL
     cdef const int32_t *pl = <const int32_t *>cnp.PyArray_DATA(lab) if labels is not None else NULL
     with nogil:
-        if single:
-            bad = T.f32.distill_loss(<float *>ps, <float *>pt, pl, <float *>pw, n, C, &how, scale, &loss, <float *>pg, <float *>pk)
-        else:
-            bad = T.f64.distill_loss(<double *>ps, <double *>pt, pl, <double *>pw, n, C, &how, scale, &loss, <double *>pg, <double *>pk)
+        bad = fkd.distill_loss(T, single, ps, pt, pl, pw, n, C, &how, scale, &loss, pg, pk)
     if bad >= 0:
         _check.require_softmax("student_logits" if kind else "logits", s)
         _check.require_softmax("teacher_logits", t)

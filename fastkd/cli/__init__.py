@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     from fastkd._version import __version__
     from fastkd.cli.condense import add_condense
     from fastkd.cli.distill import add_distill
+    from fastkd.cli.export import add_export
     from fastkd.cli.federate import add_federate
     from fastkd.cli.fetch import add_fetch
     from fastkd.cli.selfdistill import add_selfdistill
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_distill(commands)
     add_federate(commands)
     add_condense(commands)
+    add_export(commands)
     return parser
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastkd._check import as_float, as_positive
+from fastkd._check import as_float, as_positive, plain
 from fastkd._core._native import ridge_slopes
 from fastkd.condense.course import State, Step, adam, prepare
 from fastkd.condense.kernels import B_VARIANCE, W_VARIANCE, ntk_layers, ntk_slope, rbf, rbf_slope
@@ -58,7 +58,7 @@ def kip_loss(ridge: KernelRidge, S: np.ndarray, y: np.ndarray, X: np.ndarray, ta
     from scipy.linalg import cho_solve
 
     K, layers, factor = ridge.system(S)
-    a = np.ascontiguousarray(cho_solve(factor, y, check_finite=False))
+    a = plain(cho_solve(factor, y, check_finite=False))
     loss, da, dS = ridge.fit(S, a, X, target)
     b = cho_solve(factor, da, check_finite=False)  # also the derivative by y
     dK = -(b @ a.T)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import plain
 from fastkd._core._native import MLPKernel, Optimizer, Targets
 from fastkd.models import MLPClassifier, MLPRegressor
 from fastkd.models._perceptron import dense_weights
@@ -35,9 +36,9 @@ class Net:
         n = len(y)
         if y.ndim == 1:
             if not self.squared:
-                return Targets(n, self.dtype, labels=np.require(y, np.int32, ["C", "A"]))
+                return Targets(n, self.dtype, labels=plain(y, np.int32))
             y = np.eye(self.kernel.sizes[-1])[y]
-        y = np.require(y, self.dtype, ["C", "A"])
+        y = plain(y, self.dtype)
         return Targets(n, self.dtype, values=y) if self.squared else Targets(n, self.dtype, soft=y, kd_weight=1.0)
 
     def gradient(self, params: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:

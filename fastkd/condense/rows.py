@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_array
+from fastkd._check import as_array, plain
 
 BLOCK = 65536  # labels checked at once, and rows read from a file
 NUMBERS = 1 << 16  # features read at once: half a megabyte in float64
@@ -41,7 +41,7 @@ class Rows:
         """Features (contiguous, in `dtype`) and labels (codes) or values of some rows."""
         X = np.asarray(self.X)  # `take` would first copy all of an array that is not contiguous
         X = X.take(index, axis=0) if X.flags.c_contiguous else X[index]
-        X = np.require(X, self.dtype, ["C", "A"])
+        X = plain(X, self.dtype)
         return X, self._targets(self.y.take(index, axis=0))
 
     def pick(self, group: int, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -73,7 +73,7 @@ class Rows:
         size = max(1, NUMBERS // self.n_features)
         for at in range(0, len(self.y), size):
             y = self._targets(self.y[at : at + size])
-            yield np.require(self.X[at : at + size], self.dtype, ["C", "A"]), y
+            yield plain(self.X[at : at + size], self.dtype), y
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         return y.astype(np.float64 if self.classes is None else np.int32, copy=False)
@@ -261,26 +261,3 @@ def _from_stream(blocks: Iterable[Any], pool: int, rng: np.random.Generator) -> 
     codes = np.repeat(np.arange(len(classes), dtype=np.int32), [len(kept[c][0]) for c in classes])
     X = np.concatenate([kept[c][0] for c in classes])
     return Rows(X, codes, classes, np.array([counts[c] for c in classes]))
-
-
-def parquet_blocks(path: Any, features: list[str], label: str, *, size: int = BLOCK) -> Callable[[], Iterator[Any]]:
-    """A stream of (X, y) blocks of a Parquet file or data set, for `condense` (needs pyarrow).
-
-    Parameters
-    ----------
-    path : path or list of paths
-        File, folder or files.
-    features, label : column names
-    size : int
-        Rows a block.
-    """
-
-    def read() -> Iterator[Any]:
-        import pyarrow.dataset  # type: ignore[import-untyped]
-
-        data = pyarrow.dataset.dataset(path)
-        for batch in data.to_batches(columns=[*features, label], batch_size=size):
-            columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in features]
-            yield np.column_stack(columns), batch.column(label).to_numpy(zero_copy_only=False)
-
-    return read

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_float
+from fastkd._check import as_float, plain
 from fastkd.condense.centroids import k_means
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
@@ -79,7 +79,7 @@ def initial_rows(rows: Rows, per_class: int, init: str, rng: np.random.Generator
             X, y = joint_centroids(rows, per_class, rng)
         else:
             X = np.concatenate([k_means(rows.group(g, POOL, rng), per_class, rng) for g in range(len(rows.index))])
-    return np.ascontiguousarray(X, rows.dtype), y.copy()
+    return plain(X, rows.dtype), y.copy()
 
 
 def joint_centroids(rows: Rows, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

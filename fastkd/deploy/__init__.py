@@ -1,7 +1,32 @@
-"""Trained models where latency counts: predictors, and a circuit breaker on one."""
+"""Trained models where latency counts: predictors, a circuit breaker on one, exports to C, ONNX and hardware."""
+
+from typing import Any
 
 from fastkd.deploy.predictor import Predictor
 from fastkd.deploy.risk_monitor import RiskEvent, RiskMonitor
 from fastkd.deploy.sequence_predictor import SequencePredictor, SequenceStream
 
-__all__ = ["Predictor", "RiskEvent", "RiskMonitor", "SequencePredictor", "SequenceStream"]
+# loaded at first use
+_EXPORT = {"ExportError", "ExportReport", "FixedPredictor", "export_c", "export_onnx", "export_verilog"}
+
+__all__ = [
+    "ExportError",
+    "ExportReport",
+    "FixedPredictor",
+    "Predictor",
+    "RiskEvent",
+    "RiskMonitor",
+    "SequencePredictor",
+    "SequenceStream",
+    "export_c",
+    "export_onnx",
+    "export_verilog",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORT:
+        from fastkd.deploy import export
+
+        return getattr(export, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

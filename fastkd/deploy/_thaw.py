@@ -6,6 +6,4 @@ import numpy as np
 
 
 def thawed(kind: Any, arguments: tuple[Any, ...], classes: np.ndarray | None) -> Any:
-    predictor = kind.__new__(kind)
-    predictor._thaw(arguments, classes)
-    return predictor
+    return kind._packed(arguments, classes)

@@ -14,12 +14,12 @@ def folded_parameters(model: Any) -> np.ndarray:
     ((x - m) / s) @ W + b = x @ (W / s) + (b - (m / s) @ W), so a raw row needs no separate scaling.
     """
     parameters = model.parameters.astype(np.float64)
-    if model.scaler is not None:
+    if (scaler := model._scaler_to_use()) is not None:
         n_in, n_out = model._kernel.sizes[:2]
         weights = parameters[: n_in * n_out].reshape(n_in, n_out)
         bias = parameters[n_in * n_out : (n_in + 1) * n_out]
-        bias -= (model.scaler.mean_ / model.scaler.scale_) @ weights
-        weights /= model.scaler.scale_[:, None]
+        bias -= (scaler.mean_ / scaler.scale_) @ weights
+        weights /= scaler.scale_[:, None]
     return parameters
 
 
@@ -60,14 +60,11 @@ class Predictor(PredictorCore):
     True
     """
 
-    def __new__(cls, model: Any = None, on_nan: str = "nan") -> Any:
+    def __new__(cls, model: Any, on_nan: str = "nan") -> Any:
         if getattr(model, "_takes_windows", False):
             from fastkd.deploy.sequence_predictor import SequencePredictor
 
             return SequencePredictor(model, on_nan)
-        return super().__new__(cls)
-
-    def __init__(self, model: Any, on_nan: str = "nan"):
         if not hasattr(model, "_kernel"):
             if hasattr(model, "_check_fitted"):
                 model._check_fitted()
@@ -79,13 +76,16 @@ class Predictor(PredictorCore):
             raise ValueError(f"with the scaler folded in, the weights overflow {kernel.dtype}; scale_ is too small")
         classes = getattr(model, "classes_", None)
         output = "identity" if classes is None else "softmax"
-        self._thaw((kernel.sizes, kernel.activation, kernel.dtype, parameters, on_nan, output), classes)
+        names = getattr(model, "feature_names_in_", None)
+        return cls._packed((kernel.sizes, kernel.activation, kernel.dtype, parameters, on_nan, output, names), classes)
 
-    def _thaw(self, arguments: tuple[Any, ...], classes: np.ndarray | None) -> None:
-        super().__init__(*arguments)
-        self._arguments = arguments  # for copies and other processes
+    @classmethod
+    def _packed(cls, arguments: tuple[Any, ...], classes: np.ndarray | None) -> "Predictor":
+        predictor = super().__new__(cls, *arguments)
+        predictor._arguments = arguments  # for copies and other processes
         if classes is not None:
-            self.classes_ = classes
+            predictor.classes_ = classes
+        return predictor
 
     def __reduce__(self):
         return thawed, (type(self), self._arguments, getattr(self, "classes_", None))

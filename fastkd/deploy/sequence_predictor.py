@@ -41,7 +41,7 @@ class SequencePredictor(SequencePredictorCore):
     True
     """
 
-    def __init__(self, model: Any, on_nan: str = "nan"):
+    def __new__(cls, model: Any, on_nan: str = "nan") -> "SequencePredictor":
         kernel = getattr(model, "_kernel", None)
         if kernel is None and hasattr(model, "_check_fitted"):
             model._check_fitted()
@@ -49,18 +49,21 @@ class SequencePredictor(SequencePredictorCore):
             found = type(model).__name__
             raise TypeError(f"SequencePredictor needs a fitted LSTMClassifier or CNNClassifier; got {found}")
         shift = factor = None
-        if model.scaler is not None:
+        if (scaler := model._scaler_to_use()) is not None:
             with np.errstate(over="ignore"):
-                shift = model.scaler.mean_.astype(kernel.dtype)
-                factor = (1.0 / model.scaler.scale_).astype(kernel.dtype)
+                shift = scaler.mean_.astype(kernel.dtype)
+                factor = (1.0 / scaler.scale_).astype(kernel.dtype)
             if not (np.isfinite(shift).all() and np.isfinite(factor).all()):
                 raise ValueError(f"the scaler overflows {kernel.dtype}; its mean_ is too large or scale_ too small")
-        self._thaw((kernel, model.parameters, shift, factor, on_nan), model.classes_)
+        names = getattr(model, "feature_names_in_", None)
+        return cls._packed((kernel, model.parameters, shift, factor, on_nan, names), model.classes_)
 
-    def _thaw(self, arguments: tuple[Any, ...], classes: np.ndarray) -> None:
-        super().__init__(*arguments)
-        self._arguments = arguments  # for copies and other processes
-        self.classes_ = classes
+    @classmethod
+    def _packed(cls, arguments: tuple[Any, ...], classes: np.ndarray) -> "SequencePredictor":
+        predictor = super().__new__(cls, *arguments)
+        predictor._arguments = arguments  # for copies and other processes
+        predictor.classes_ = classes
+        return predictor
 
     def __reduce__(self):
         return thawed, (type(self), self._arguments, self.classes_)
@@ -91,8 +94,8 @@ class SequenceStream(StreamCore):
     Attributes
     ----------
     state : 1-D array
-        All that the stream remembers (a copy): of each layer h and c, what pooling has gathered, the number of steps.
-        Assign it to a stream of the same model to go on from there.
+        All that the stream remembers (a copy): of each layer h and c, what pooling has gathered, the number of
+        steps (high, low: high * 2^24 + low). Assign it to a stream of the same model to go on from there.
     n_seen : int
         Steps since the last reset.
 
@@ -101,18 +104,14 @@ class SequenceStream(StreamCore):
     A copy (also a deep one) has a state of its own and shares the predictor, which never changes; a pickle holds both.
     """
 
-    def __init__(self, predictor: SequencePredictor):
-        super().__init__(predictor)
-        self._predictor = predictor  # for copies and other processes
-
     def __copy__(self) -> "SequenceStream":
-        return _resumed(type(self), self._predictor, self.state)
+        return _resumed(type(self), self.predictor, self.state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "SequenceStream":
         return self.__copy__()
 
     def __reduce__(self):
-        return _resumed, (type(self), self._predictor, self.state)
+        return _resumed, (type(self), self.predictor, self.state)
 
     def push(self, row: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Probabilities (n_classes,) after one more step with the raw features `row`, (n_features,).

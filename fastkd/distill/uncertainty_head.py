@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import as_matrix
 from fastkd.distill._committee import spread
 from fastkd.losses import softmax
 from fastkd.models._perceptron import mlp_kernel
@@ -64,8 +65,8 @@ class UncertaintyStudent:
 
     def predict_both(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """(class probabilities (n, n_classes), predicted variance (n,)) from one forward pass."""
-        outputs = self._kernel.forward(self._parameters, np.ascontiguousarray(X, self._kernel.dtype))
-        return softmax(np.ascontiguousarray(outputs[:, :-1])), np.exp(outputs[:, -1].astype(np.float64))
+        outputs = self._kernel.forward(self._parameters, as_matrix(X, "X", self._kernel.dtype, self._kernel.sizes[0]))
+        return softmax(outputs[:, :-1]), np.exp(outputs[:, -1].astype(np.float64))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Class probabilities, (n, n_classes)."""
@@ -83,7 +84,7 @@ class UncertaintyStudent:
 def _last_hidden(model: MLPClassifier, rows: Any) -> np.ndarray:
     """Activations of the last hidden layer, (n, width), float64; without hidden layers the rows themselves."""
     kernel = model._kernel
-    rows = np.ascontiguousarray(rows, kernel.dtype)
+    rows = as_matrix(rows, "X", kernel.dtype)
     if len(kernel.sizes) == 2:
         return rows.astype(np.float64)
     width = kernel.sizes[-2]

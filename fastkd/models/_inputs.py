@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_array
+from fastkd._check import as_array, plain
+from fastkd._check import check_names as check_names  # for those who take both from here
+from fastkd._check import feature_names as feature_names
 from fastkd.models._base import DataConversionWarning, warn_caller
 
 UNLABELLED = -1
@@ -44,7 +46,7 @@ def check_rows(X: Any, dtype: np.dtype, *, owner: str, n_features: int | None = 
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(f"X has {array.shape[1]} features, but {owner} is expecting {n_features} features as input")
     with np.errstate(over="ignore"):
-        rows = np.ascontiguousarray(array if scaler is None else scaler.transform(array), dtype)
+        rows = plain(array if scaler is None else scaler.transform(array), dtype)
     if not np.isfinite(rows).all():
         i, j = np.argwhere(~np.isfinite(rows))[0]
         raise ValueError(
@@ -72,7 +74,7 @@ def check_windows(
             f"and {shape[1]} features"
         )
     with np.errstate(over="ignore"):
-        rows = np.ascontiguousarray(array if scaler is None else scaler.transform(array), dtype)
+        rows = plain(array if scaler is None else scaler.transform(array), dtype)
     if not np.isfinite(rows).all():
         i, t, j = np.argwhere(~np.isfinite(rows))[0]
         raise ValueError(
@@ -82,22 +84,14 @@ def check_windows(
     return rows
 
 
-def feature_names(X: Any) -> np.ndarray | None:
-    """Column names of a DataFrame if all are strings, else None."""
-    columns = getattr(X, "columns", None)
-    if columns is None or not all(isinstance(c, str) for c in columns):
-        return None
-    return np.array(list(columns), object)
-
-
-def check_names(names: np.ndarray | None, fitted: np.ndarray | None) -> None:
-    """A DataFrame's columns must be those of `fit`, in the same order."""
-    if names is None or fitted is None or list(names) == list(fitted):
-        return
-    unseen = [n for n in names if n not in set(fitted)]
-    missing = [n for n in fitted if n not in set(names)]
-    detail = f"unseen: {unseen}, missing: {missing}" if unseen or missing else "they are the same but in another order"
-    raise ValueError(f"The feature names should match those that were passed during fit; {detail}")
+def scaled(rows: np.ndarray, dtype: np.dtype, scaler: Any) -> np.ndarray:
+    """Checked rows through a scaler, in the model's dtype; the same numbers as `check_rows` gives with that scaler."""
+    with np.errstate(over="ignore"):
+        out = np.ascontiguousarray(scaler.transform(rows), dtype)
+    if not np.isfinite(out).all():
+        where = tuple(np.argwhere(~np.isfinite(out))[0].tolist())
+        raise ValueError(f"X{list(where)} = {rows[where]} is too large for {dtype} once it is scaled")
+    return out
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
@@ -146,7 +140,7 @@ def check_teacher_logits(logits: Any, n_rows: int, dtype: np.dtype) -> np.ndarra
     with np.errstate(over="ignore"):
         shifted = z - top
     # A quarter of the lowest number stands for -inf: probability 0, and no inf - inf in the loss.
-    return np.ascontiguousarray(np.maximum(shifted, np.finfo(dtype).min / 4), dtype)
+    return plain(np.maximum(shifted, np.finfo(dtype).min / 4), dtype)
 
 
 def check_soft_labels(soft: Any, n_rows: int, dtype: np.dtype, name: str = "soft_labels") -> np.ndarray:
@@ -158,7 +152,7 @@ def check_soft_labels(soft: Any, n_rows: int, dtype: np.dtype, name: str = "soft
     if (np.abs(sums - 1.0) > 1e-3).any():
         row = int(np.argmax(np.abs(sums - 1.0)))
         raise ValueError(f"rows of {name} must sum to 1; row {row} sums to {sums[row]:.6g}")
-    return np.ascontiguousarray(p, dtype)
+    return plain(p, dtype)
 
 
 def _per_class(array: Any, name: str, n_rows: int) -> np.ndarray:

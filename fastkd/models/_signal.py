@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import plain
 from fastkd._core._native import Targets
 from fastkd.losses import distillation_loss, log_softmax
 from fastkd.models._inputs import UNLABELLED, check_labels, check_weights
@@ -44,17 +45,13 @@ class Signal:
         return Targets(
             self.n_rows,
             self.dtype,
-            labels=_contiguous(self.labels),
-            soft=_contiguous(self.soft),
-            teacher_logits=_contiguous(self.teacher_logits),
-            values=None if self.values is None else np.ascontiguousarray(self.values, self.dtype),
+            labels=None if self.labels is None else plain(self.labels),
+            soft=None if self.soft is None else plain(self.soft),
+            teacher_logits=None if self.teacher_logits is None else plain(self.teacher_logits),
+            values=None if self.values is None else plain(self.values, self.dtype),
             weights=weights,
             **terms,
         )
-
-
-def _contiguous(array: np.ndarray | None) -> np.ndarray | None:
-    return None if array is None else np.ascontiguousarray(array)
 
 
 def classification_scores(logits: np.ndarray, signal: Signal, temperature: float) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastkd._check import plain
 from fastkd.losses import softmax
 from fastkd.models._inputs import as_real_array
 
@@ -80,4 +81,4 @@ def _checked(objective: str, known: dict[str, bool], name: str) -> bool:
 def _rows(X: Any) -> np.ndarray:
     """Trees know no windows: each becomes one long row."""
     rows = as_real_array(X, "X")
-    return np.ascontiguousarray(rows.reshape(len(rows), -1) if rows.ndim > 2 else rows)
+    return plain(rows.reshape(len(rows), -1) if rows.ndim > 2 else rows)

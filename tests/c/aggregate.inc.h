@@ -57,7 +57,7 @@ static void N(distances_case)(const K *t, const K *plain, int64_t n, int64_t d, 
   memset(rough, 0, size);
   t->rough_distances(rows, n, d, 0, 1, rough);
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = i + 1; j < n; ++j) CHECK(isnan(rough[i * n + j]) == (i == 0), "distance %d, %d is %g", (int)i, (int)j, rough[i * n + j]);
+    for (int64_t j = i + 1; j < n; ++j) CHECK((isnan(rough[i * n + j]) != 0) == (i == 0), "distance %d, %d is %g", (int)i, (int)j, rough[i * n + j]);
   table[0][d - 1] = BITS == 32 ? (real)3e38 : (real)1e300;
   memset(rough, 0, size);
   t->rough_distances(rows, n, d, 0, 1, rough);

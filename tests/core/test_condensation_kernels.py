@@ -87,8 +87,8 @@ def test_a_common_offset_leaves_the_gaussian_kernel_alone(each_isa):
     rng = np.random.default_rng(3)
     S, a, X, T = (rng.integers(-8, 8, s).astype(np.float32) for s in ((6, 2), (6, 1), (70, 2), (70, 1)))
     S[-1] -= S.sum(0)  # their mean is 0
-    options = NTK | {"depth": 0, "gamma": 0.01}
-    for x, y in zip(ridge_slopes(S, a, X, T, **options), ridge_slopes(S + 2**16, a, X + 2**16, T, **options)):
+    options, offset = NTK | {"depth": 0, "gamma": 0.01}, np.float32(2**16)
+    for x, y in zip(ridge_slopes(S, a, X, T, **options), ridge_slopes(S + offset, a, X + offset, T, **options)):
         np.testing.assert_array_equal(x, y)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from fastkd import reference
 from fastkd._core._native import Optimizer, SequenceKernel, SequencePredictorCore, StreamCore, Targets
+from fastkd.reference.sequences import lstm_forward, sequence_layers
 
 # kind, steps, widths, head sizes, pooling, kernel_size
 SHAPES = [
@@ -127,6 +128,29 @@ def test_stream_is_the_window_up_to_now(each_isa, dtype, shape):
         part.pooling, part.kernel_size = kernel.pooling, 1
         want = reference.softmax(reference.sequence_forward(part, params, X[None, : t + 1]))[0]
         close(stream.push(X[t]), want, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("before", [10**6, 2**24 - 500, 2**26])
+def test_a_long_stream_keeps_its_mean(each_isa, dtype, before):
+    """As after `before` steps of a known mean: a plain sum in float32 loses what is below 2^-24 of it."""
+    kernel, params = network(("lstm", 5, (3, 7), (7, 3), "mean", 1), dtype)
+    params[-24:-3] *= 30  # the head's weights: a small change of the mean shows
+    X = np.random.default_rng(1).normal(size=(1000, 3)).astype(dtype)
+    layers, head = sequence_layers(kernel, params.astype(float))
+    H = lstm_forward(*layers[0], X[None].astype(float))[0][0]
+    mean = np.linspace(-0.5, 0.5, 7)
+    stream = StreamCore(SequencePredictorCore(kernel, params))
+    state = stream.state
+    state[14:21] = mean * before  # after h and c of the one layer
+    state[-2:] = divmod(before, 2**24)
+    stream.state = state
+    pooled = (state[14:21].astype(float) + np.cumsum(H, axis=0)) / (before + 1 + np.arange(1000))[:, None]
+    want = reference.softmax(pooled @ head[:21].reshape(7, 3) + head[21:])
+    got = np.array([stream.push(x).copy() for x in X])
+    np.testing.assert_allclose(got, want, rtol=0, atol=4e-6 if dtype == np.float32 else 1e-13)
+    assert stream.n_seen == before + 1000
+    assert stream.state[-2:].tolist() == list(divmod(before + 1000, 2**24))
 
 
 @pytest.mark.parametrize("shape", [SHAPES[3], SHAPES[9]])

@@ -33,4 +33,4 @@ def test_a_copy_of_a_stream_goes_on_by_itself(taken, pooling):
 
 def test_copies_share_the_weights():
     stream = LSTMClassifier(4, random_state=0).initialize((5, 2), 2).predictor().stream()
-    assert copy.deepcopy(stream)._predictor is copy.copy(stream)._predictor is stream._predictor
+    assert copy.deepcopy(stream).predictor is copy.copy(stream).predictor is stream.predictor
