@@ -54,19 +54,22 @@ FKD_INLINE WIDE FN(wide_load)(const REAL *p) {
 #endif
 
 /* Averages straight from registers, where floats are converted there and their sums in double cannot overflow. */
-#define ORDER_DIRECT (FKD_BITS == 32 && (defined(FKD_AVX512) || defined(FKD_AVX2)))
 #if FKD_BITS == 32 && defined(FKD_AVX512)
+#define ORDER_DIRECT 1
 #define wide_low(x) ((WIDE)_mm512_cvtps_pd(_mm512_castps512_ps256(x)))
 #define wide_high(x) ((WIDE)_mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1)))
 #define wide_fma(x, w, s) ((WIDE)_mm512_fmadd_pd((__m512d)(x), _mm512_set1_pd(w), (__m512d)(s)))
 #define wide_narrow(a, b) \
   ((V)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)(a))), _mm512_cvtpd_ps((__m512d)(b)), 1))
 #elif FKD_BITS == 32 && defined(FKD_AVX2)
+#define ORDER_DIRECT 1
 #define wide_low(x) ((WIDE)_mm256_cvtps_pd(_mm256_castps256_ps128(x)))
 #define wide_high(x) ((WIDE)_mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)))
 #define wide_fma(x, w, s) ((WIDE)_mm256_fmadd_pd((__m256d)(x), _mm256_set1_pd(w), (__m256d)(s)))
 #define wide_narrow(a, b) \
   ((V)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps((__m256d)(a))), _mm256_cvtpd_ps((__m256d)(b)), 1))
+#else
+#define ORDER_DIRECT 0
 #endif
 
 /* Rows are fetched ahead in pieces of 16 vectors, row by row: memory is twice as fast with them as with single tiles. While a run of K

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -78,7 +77,7 @@ def geometric_median(
     tolerance, steps = _check.as_positive(tolerance, "tolerance"), as_count(max_iterations, "max_iterations", 1)
 
     def choose(u: Updates, f: int, workers: int) -> Plan:
-        rough = rough_distances(u, workers)
+        rough = rough_distances(u, workers) if u.single and u.n > 1 else None
         D, scale = (rough.D, 1.0) if rough is not None and _alike(rough) else sq_distances_in_unit(u, workers)
         weights, distances = _weiszfeld(D, tolerance, steps)
         used = np.flatnonzero(weights > 0)
@@ -91,7 +90,7 @@ def _alike(rough: Distances) -> bool:
     """Whether rough distances serve: none so much smaller than another that its angles would feel their errors."""
     apart = rough.D[rough.D > 0]
     low, high = apart.min(initial=np.inf), rough.D.max()
-    return not rough.doubles and bool(high <= 256 * low and low > 1e6 * rough.tiny)
+    return bool(high <= 256 * low and low > 1e6 * rough.tiny)
 
 
 def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np.ndarray, np.ndarray]:
@@ -259,70 +258,87 @@ def centered_clipping(
     radius, iterations = _check.as_positive(radius, "radius"), as_count(iterations, "iterations", 1)
 
     def clip(u: Updates, f: int) -> tuple[Flat, np.ndarray]:
-        start = None if center is None else [np.asarray(_check.as_array(a, "center")) for a in u.form.layers(center, "center")]
+        start = None
+        if center is not None:
+            start = [np.asarray(_check.as_array(a, "center")) for a in u.form.layers(center, "center")]
         flat: Flat = []
         for step in range(iterations):
-            if step == 0:
-                distances, scales = _distances_to(u, _begin(u, start))
-            else:
-                distances, scales = _distances_to(u, iter(flat))
+            around = _Center(u, start) if step == 0 else _Center(u, flat, own=True)
+            distances, scales = _distances_to(u, around)
             with np.errstate(divide="ignore", over="ignore", under="ignore"):
                 shares = np.minimum(1.0, radius * scales / distances) / u.n
                 distances /= scales
             weights = np.append(shares, 1 - shares.sum())
-            around = _begin(u, start) if step == 0 else iter(flat)
-            flat = [_moved(table, at, weights, workers) for table, at in zip(u.tables, around)]
+            around.begin()
+            flat = [_moved(table, around.at(table), weights, workers) for table in u.tables]
         return flat, distances
 
     u, (flat, distances) = attempt(updates, None, clip)
     return finish(u, Plan(weights=np.ones(u.n), scores=distances), flat, out, return_info, workers)
 
 
-def _begin(u: Updates, center: list[np.ndarray] | None) -> Iterator[np.ndarray]:
-    """The center, in new arrays, table by table; an update may be most of the memory that there is."""
-    shapes = u.form.shapes
-    if center is not None and shapes is not None and [a.shape for a in center] != shapes:
-        raise ValueError(f"center must have the shape of one update, {shapes}; got {[a.shape for a in center]}")
-    if center is not None and shapes is None and center[0].ndim != 1:
-        raise ValueError(f"center must have the shape of one update, a vector; got {center[0].shape}")
-    whole = None if center is None else [a.reshape(-1) if a.flags.c_contiguous else a.ravel() for a in center if a.size]
-    k = c = 0
-    for table in u.tables:
+class _Center:
+    """Where clipping begins, table by table, in new arrays: an update may be most of the memory that there is. Or where
+    it has come to (`own`), in the arrays themselves, one a table."""
+
+    def __init__(self, u: Updates, center: list[np.ndarray] | None, own: bool = False) -> None:
+        shapes = u.form.shapes
+        if center is not None and not own:
+            like = [(center[0].size,)] if shapes is None else shapes
+            if [a.shape for a in center] != like:
+                raise ValueError(f"center must have the shape of one update, {like}; got {[a.shape for a in center]}")
+        self.cut = shapes is None and not own  # the tables are parts of one vector
+        self.own, self.layers = own, None if center is None else [a for a in center if a.size or own]
+        self.begin()
+
+    def begin(self) -> None:
+        self.k = self.c = 0
+
+    def at(self, table: Rows) -> np.ndarray:
+        """The part for the next table."""
+        if self.own and self.layers is not None:
+            self.k += 1
+            return self.layers[self.k - 1]
         to = table.new()
-        if whole is None:
+        if self.layers is None:
             to[:] = 0
-        else:
-            part = whole[k][c : c + table.d]
-            if len(part) != table.d:
-                raise ValueError(f"center must have the shape of one update; it has {len(whole[k])} numbers, too few")
-            with np.errstate(over="ignore"):
-                to[:] = part
-            if Rows([to]).not_finite():
-                raise ValueError(f"center must be finite, and numbers of {to.dtype} like the updates")
-            k, c = (k, c + table.d) if shapes is None else (k + 1, 0)
-        yield to
-    if whole is not None and shapes is None and c != len(whole[0]):
-        raise ValueError(f"center must have the shape of one update, ({c},); got {whole[0].shape}")
+            return to
+        layer = self.layers[self.k].reshape(-1)  # a copy only where its memory is not in order
+        part = layer[self.c : self.c + table.d]
+        if len(part) != table.d:
+            raise ValueError(f"center must have the shape of one update; its {len(layer)} numbers are too few")
+        with np.errstate(over="ignore"):
+            to[:] = part
+        if Rows([to]).not_finite():
+            raise ValueError(f"center must be finite, and numbers of {to.dtype} like the updates")
+        self.k, self.c = (self.k, self.c + int(table.d)) if self.cut else (self.k + 1, 0)
+        return to
+
+    def end(self) -> None:
+        """Nothing of the center may be left."""
+        if self.cut and self.layers is not None and self.c != self.layers[0].size:
+            raise ValueError(f"center must have the shape of one update, ({self.c},); got {self.layers[0].shape}")
 
 
-def _distances_to(u: Updates, center: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _distances_to(u: Updates, center: _Center) -> tuple[np.ndarray, np.ndarray]:
     """(distances of the updates from the center times scales, scales), 1 unless squares overflow or underflow."""
-    squares, kept, doubles = np.zeros(u.n), [], False
-    for table, at in zip(u.tables, center):
-        doubles = doubles or not table.single
+    squares = np.zeros(u.n)
+    for table in u.tables:
+        at = center.at(table)
         for i in range(u.n):
             square = np.zeros((2, 2))
             Rows([table.row(i), at]).add_sq_distances(square, 0, 1, EXACT)
             squares[i] += square[0, 1]
-        kept.append(at)
+    center.end()
     if not u.screened and not np.isfinite(squares).all():
         raise Unscreened
     distances, scales = np.sqrt(squares), np.ones(u.n)
-    if not doubles:
+    if u.single:
         return distances, scales
-    for i in np.flatnonzero(~((squares >= SMALL) & (squares <= LARGE))):
+    for i in map(int, np.flatnonzero(~((squares >= SMALL) & (squares <= LARGE)))):
         scales[i] = LARGER if squares[i] < SMALL else SMALLER
-        pairs = [Rows([table.row(i), at]) for table, at in zip(u.tables, kept)]
+        center.begin()
+        pairs = (Rows([table.row(i), center.at(table)]) for table in u.tables)
         apart = np.full((2, 2), squares[i])
         distances[i] = math.sqrt(scaled_sq_distances(pairs, 2, float(scales[i]), apart)[0, 1])
     return distances, scales

@@ -1,4 +1,4 @@
-"""Step 2, choose: which updates Krum and Bulyan take. Quick distances tell nearly all apart, exact ones decide the rest."""
+"""Step 2, choose: which updates Krum and Bulyan take. Quick distances tell most apart, exact ones decide the rest."""
 
 from __future__ import annotations
 

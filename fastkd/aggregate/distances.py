@@ -8,7 +8,7 @@ import numpy as np
 
 from fastkd._core import _native
 from fastkd._core._native import Rows
-from fastkd.aggregate.read import Updates
+from fastkd.aggregate.read import Unscreened, Updates
 from fastkd.aggregate.threads import share
 
 __all__ = ["EXACT", "NEAR", "ROUGH", "Distances", "scaled_sq_distances", "sq_distances", "sq_distances_in_unit"]
@@ -37,7 +37,7 @@ class Distances(NamedTuple):
 
 
 def sq_distances(u: Updates, workers: int, kind: int = EXACT, rows: int | None = None) -> Distances:
-    """Distances between updates; of the first `rows` to all, or of all. csrc/fastkd_kernels.h says how exact they are."""
+    """Distances between updates; of the first `rows` to all, or of all. csrc/fastkd_kernels.h: how exact they are."""
     n = u.n
     D = np.zeros((n, n))
     singles = doubles = False
@@ -69,6 +69,8 @@ def sq_distances_in_unit(u: Updates, workers: int) -> tuple[np.ndarray, float]:
     beyond the honest ones': distances that overflow in this unit lose against those, and others are told apart.
     """
     exact = sq_distances(u, workers)
+    if not u.screened and exact.largest == np.inf:
+        raise Unscreened
     D = exact.D
     if not exact.doubles or u.n == 1:  # squares of float32 are within float64
         return D, 1.0

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._core._native import Rows
 from fastkd.aggregate.compute import Flat, Plan
 from fastkd.aggregate.read import Updates, read
 from fastkd.aggregate.threads import as_workers, share
 
 __all__ = ["AggregateInfo", "finish", "gap_to_mean"]
 
-GAP_COLUMNS = 1024  # whose squares are summed at a time, as distances are
+GAP_COLUMNS = 1024  # whose squares are summed at a time, as those of distances are
+GAP_SHARE = 16 * GAP_COLUMNS  # that a worker takes at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,23 +84,20 @@ def _gap(u: Updates, flat: Flat, workers: int) -> float:
 
     Squares are summed in blocks of columns, and these sums without rounding: so neither workers nor tables change it.
     """
-    weights = np.full(u.n, 1 / u.n)
     for scale in (1.0, 2.0**-540):  # squares of the second one cannot overflow
-        blocks: list[float] = []
-        for table, at in zip(u.tables, flat):
-            d = table.d
-
-            def squares(k: int, table: Any = table, at: np.ndarray = at, d: int = d) -> None:
-                c0, c1 = k * SHARE, min((k + 1) * SHARE, d)
-                blocks.extend(
-                    table.gap(weights, at, scale, c, min(c + GAP_COLUMNS, c1)) for c in range(c0, c1, GAP_COLUMNS)
-                )
-
-            share(-(-d // SHARE), workers, squares)
-        total = math.fsum(blocks) if all(map(math.isfinite, blocks)) else math.inf
-        if math.isfinite(total):
+        blocks = [square for table, at in zip(u.tables, flat) for square in _squares(table, at, scale, workers)]
+        if all(map(math.isfinite, blocks)):
             break
-    return math.sqrt(total) / scale
+    return math.sqrt(math.fsum(blocks)) / scale
 
 
-SHARE = 16 * GAP_COLUMNS  # columns a worker takes at a time
+def _squares(table: Rows, at: np.ndarray, scale: float, workers: int) -> list[float]:
+    """Sums over blocks of columns of the squares of scale * (at - mean)."""
+    weights, d, blocks = np.full(table.n, 1 / table.n), table.d, list[float]()
+
+    def columns(k: int) -> None:
+        for c in range(k * GAP_SHARE, min((k + 1) * GAP_SHARE, d), GAP_COLUMNS):
+            blocks.append(table.gap(weights, at, scale, c, min(c + GAP_COLUMNS, d)))
+
+    share(-(-d // GAP_SHARE), workers, columns)
+    return blocks

@@ -50,7 +50,8 @@ class Form:
         if self.several:
             if not isinstance(value, Sequence) or len(value) != len(self.shapes or ()):
                 got = f"{len(value)} of them" if isinstance(value, Sequence) else type(value).__name__
-                raise ValueError(f"{name} must be a list of {len(self.shapes or ())} arrays, like one update; got {got}")
+                want = len(self.shapes or ())
+                raise ValueError(f"{name} must be a list of {want} arrays, like one update; got {got}")
             return list(value)
         return [value]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import numbers
-from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from typing import Any
 
 import numpy as np
@@ -38,6 +37,11 @@ class Updates:
         self.tables, self.n, self.form, self.constants = tables, n, form, constants
         self.clients: np.ndarray | None = None
         self.rejected, self.given, self.screened = NOBODY, n, False
+
+    @property
+    def single(self) -> bool:
+        """Whether all tables are float32."""
+        return all(table.single for table in self.tables) if isinstance(self.tables, list) else self.tables.single
 
     def take(self, rows: np.ndarray) -> Any:
         """The tables of the updates at those positions."""
@@ -80,7 +84,7 @@ def read(updates: Any) -> Updates:
         raise ValueError(f"updates are empty: shape {first[0].shape if first else ()} of each client")
     tables = []
     for k in range(len(first)):
-        single = all(layers[k].dtype == SINGLE for layers in each)  # layer by layer: a counter makes no other one double
+        single = all(layers[k].dtype == SINGLE for layers in each)  # a counter makes no other layer double
         if first[k].size:
             tables.append(Rows([_flat(layers[k], SINGLE if single else DOUBLE) for layers in each]))
     return Updates(tables, len(each), form, constants)
@@ -90,6 +94,7 @@ class Tables:
     """Tables that are not in memory: see `fastkd.aggregate.blocks`."""
 
     n: int
+    single: bool  # whether all are float32
 
 
 def left(u: Updates, f: int | None) -> int:
@@ -178,7 +183,7 @@ def _kind(update: Any, i: int) -> str:
         return ONE
     if len(update) == 2 and isinstance(update[1], numbers.Integral) and not np.isscalar(update[0]):
         raise TypeError(
-            f"client {i} sent a pair (arrays, number), as Flower's results hold: give [arrays for arrays, _ in results]; "
+            f"client {i} sent a pair (arrays, number), as in Flower: give [arrays for arrays, _ in results]; "
             "numbers of examples are what clients claim, and weigh only where you say so: mean(..., weights=...)"
         )
     return LAYERS if any(hasattr(a, "shape") and not isinstance(a, np.generic) for a in update) else ONE
@@ -198,13 +203,11 @@ def _dicts(updates: Sequence[Mapping[Any, Any]]) -> Clients:
         whole = {key: a for key, a in arrays.items() if a.dtype.kind in "biu"}
         if i and whole.keys() != constants[0].keys():
             key = sorted(whole.keys() ^ constants[0].keys(), key=str)[0]
-            kind = arrays[key].dtype
-            raise ValueError(f"client {i} sent entry {key!r} as {kind}, client 0 did not send whole numbers, or did: "
-                             "all must match")
+            raise ValueError(f"entry {key!r}: clients 0 and {i} must both send whole numbers, or neither")
         for key, a in whole.items():
             if a.shape != (constants[0] if i else whole)[key].shape:
                 shape = constants[0][key].shape
-                raise ValueError(f"client {i}, entry {key!r}, has shape {a.shape}; client 0 has {shape}: all must match")
+                raise ValueError(f"client {i}, entry {key!r}, has shape {a.shape}; client 0 has {shape}")
         constants.append(whole)
         each.append([a for key, a in arrays.items() if key not in whole])
     computed = [key for key in keys if key not in constants[0]]
