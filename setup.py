@@ -23,6 +23,7 @@ from setuptools.command.build_ext import build_ext
 # in would change the bits from one ISA to the next.
 CORE_FLAGS = Path("csrc/cflags").read_text().split()
 WARNINGS = ["-Wall", "-Wextra", "-Werror"] if os.environ.get("FASTKD_WERROR") else []
+EXTRA = os.environ.get("FASTKD_CFLAGS", "").split()  # sanitizers, as in .ci/fuzz.sh: they keep the symbols
 WINDOWS = sys.platform == "win32"
 # One binary serves every Python from 3.12 on, but for those without a GIL: they have no stable ABI before 3.15. That of
 # 3.11 lacks the quick way of calls (vectorcall): softmax of one row took 13 % longer, predict_proba 7 %.
@@ -86,8 +87,8 @@ native = Extension(
     include_dirs=["csrc", numpy.get_include()],
     define_macros=macros + ([("Py_LIMITED_API", "0x030C0000")] if STABLE_ABI else []),
     py_limited_api=STABLE_ABI,
-    extra_compile_args=[] if WINDOWS else CORE_FLAGS + WARNINGS,
-    extra_link_args=["-Wl,-s"] if sys.platform == "linux" else [],
+    extra_compile_args=[] if WINDOWS else CORE_FLAGS + WARNINGS + EXTRA,
+    extra_link_args=EXTRA or (["-Wl,-s"] if sys.platform == "linux" else []),
 )
 setup(
     packages=[*find_packages(include=["fastkd", "fastkd.*"]), "fastkd.include"],

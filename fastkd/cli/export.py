@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from fastkd.cli.common import STDIN, Json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
 
     from fastkd.deploy import ExportReport
 
-__all__ = ["TARGETS", "add_export", "export_student"]
+__all__ = ["TARGETS", "export", "export_student"]
 
-OK = 0
 TARGETS = {"c": ".c", "c-fixed": ".c", "onnx": ".onnx", "verilog": ".v"}
 
 
@@ -56,6 +57,7 @@ def export_student(
     if target.resolve() == student.resolve():
         raise ValueError(f"{target} would overwrite the student; name another file")
     model: Any = fastkd.load(student)
+    model = getattr(model, "student_", model)
     if fixed:
         assert calibrate is not None
         model = FixedPredictor(model, read_rows(calibrate), weights=weights, tune=tune, random_state=0)
@@ -89,32 +91,67 @@ def read_rows(path: Path) -> np.ndarray:
     return np.loadtxt(path, delimiter=",", skiprows=int(names), ndmin=2)
 
 
-def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand to the parser."""
-    command = commands.add_parser(
-        "export",
-        help="a saved student as C, fixed-point C, ONNX or Verilog, checked",
-        description="Write a saved student as source code that needs no Python, check it against the student, and say "
-        "what was checked. A failed check writes nothing.",
+def export(
+    student: Path,
+    /,
+    *,
+    to: Literal["c", "c-fixed", "onnx", "verilog"] = "c",
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    name: str | None = None,
+    weights: Literal["int8", "int16"] = "int8",
+    calibrate: Path | None = None,
+    tune: int = 0,
+    vectors: int = 64,
+    check: Annotated[bool | None, Parameter(negative="--no-check")] = None,
+    cc: str | None = None,
+    strict: bool = False,
+    json: Json = None,
+) -> int:
+    """Write a saved student as source code that needs no Python; it is checked against the student.
+
+    A failed check writes nothing.
+
+    Parameters
+    ----------
+    student
+        A model file, or a forecaster.
+    to
+        What is written: C, fixed-point C, ONNX or Verilog.
+    output
+        The student's name with the suffix .c, .onnx or .v if not given.
+    name
+        Prefix of all symbols, or the module; the stem of the file if not given.
+    weights
+        Of c-fixed and verilog.
+    calibrate
+        Raw rows for c-fixed and verilog, .npy or .csv.
+    tune
+        Of c-fixed and verilog: epochs of distillation into the grid.
+    vectors
+        Rows of the test.
+    check
+        Insist on compiling, or do without; if not given, where there is a compiler.
+    cc
+        Compiler and its flags, also a cross compiler.
+    strict
+        Vectors of c hold every bit, for -std=c99 on any machine.
+    json
+        Also write the report; - for standard output.
+    """
+    report = export_student(
+        student,
+        to,
+        output,
+        name=name,
+        weights=weights,
+        calibrate=calibrate,
+        tune=tune,
+        vectors=vectors,
+        check="auto" if check is None else check,
+        cc=cc,
+        strict=strict,
     )
-    add = command.add_argument
-    add("student", type=Path, metavar="STUDENT", help="model file, as model.save writes it")
-    add("--to", choices=list(TARGETS), default="c", help="what is written (%(default)s)")
-    add("-o", "--output", type=Path, metavar="FILE", help="(STUDENT with the suffix .c, .onnx or .v)")
-    add("--name", metavar="NAME", help="prefix of all symbols, or the module (the stem of FILE)")
-    add("--weights", choices=["int8", "int16"], default="int8", help="of c-fixed and verilog (%(default)s)")
-    add("--calibrate", type=Path, metavar="ROWS", help="raw rows for c-fixed and verilog: .npy, or .csv")
-    add("--tune", type=int, default=0, metavar="N", help="epochs of distillation into the grid (%(default)s)")
-    add("--vectors", type=int, default=64, metavar="N", help="rows of the test (%(default)s)")
-    add("--check", action=argparse.BooleanOptionalAction, default="auto", help="insist on compiling, or do without")
-    add("--cc", metavar="CC", help="compiler and its flags, also a cross compiler")
-    add("--strict", action="store_true", help="vectors of c hold every bit, for -std=c99 on any machine")
-    add("--json", action="store_true", help="print the report as JSON")
-    command.set_defaults(run=_export)
-
-
-def _export(options: argparse.Namespace) -> int:
-    names = ("output", "name", "weights", "calibrate", "tune", "vectors", "check", "cc", "strict")
-    report = export_student(options.student, options.to, **{name: getattr(options, name) for name in names})
-    print(json.dumps(report.to_dict(), indent=1) if options.json else report)
-    return OK
+    write_json(json, report.to_dict())
+    if str(json) != STDIN:
+        print(report)
+    return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_array, as_rng
+from fastkd._check import as_array, as_rng, to_array
 from fastkd._parallel import each
 from fastkd.condense.condensed import Condensed
 from fastkd.condense.condensing import CHOSEN, condense
@@ -83,8 +83,8 @@ def evaluate(
     baselines = list(baselines)
     if not set(baselines) <= set(CHOSEN):
         raise ValueError(f"baselines must be among {', '.join(CHOSEN)}; got {baselines}")
-    X, X_test = (a if isinstance(a, np.ndarray) else as_array(a, "X") for a in (X, X_test))
-    y, y_test = (np.asarray(a.to_numpy() if hasattr(a, "to_numpy") else a) for a in (y, y_test))
+    X, X_test = (as_array(a, "X") for a in (X, X_test))
+    y, y_test = (to_array(a, "y") for a in (y, y_test))
     if len(X) != len(y) or len(X_test) != len(y_test) or not len(X_test):
         raise ValueError("X and y, and X_test and y_test, must have as many rows as each other, and at least one")
     for name, draws in sets.items():
@@ -159,7 +159,7 @@ def evaluate_walk_forward(
     """
     from fastkd.features import Standardizer, walk_forward
 
-    X, y = as_array(X, "X"), np.asarray(y)
+    X, y = as_array(X, "X"), to_array(y, "y")
     wanted = dict(methods) if isinstance(methods, Mapping) else {name: {} for name in methods}
     rng = as_rng(random_state)
     reports = []

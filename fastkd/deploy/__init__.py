@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from fastkd.deploy.predictor import Predictor
 from fastkd.deploy.risk_monitor import RiskEvent, RiskMonitor
-from fastkd.deploy.sequence_predictor import SequencePredictor, SequenceStream
+from fastkd.models.predictor import Predictor
+from fastkd.models.sequence_predictor import SequencePredictor, SequenceStream
 
 # loaded at first use
 _EXPORT = {"ExportError", "ExportReport", "FixedPredictor", "export_c", "export_onnx", "export_verilog"}

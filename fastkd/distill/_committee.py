@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastkd._check import as_real
 from fastkd.evaluation.calibration import fit_temperature
 from fastkd.losses import softmax
 from fastkd.models._base import Estimator
@@ -54,7 +55,7 @@ def spread(probas: Any) -> Uncertainty:
     >>> u.variance.tolist(), u.disagreement.tolist()
     ([0.5, 0.0], [0.5, 0.0])
     """
-    p = np.asarray(probas, np.float64)
+    p = as_real(probas, "probas", np.float64)
     if p.ndim != 3 or 0 in p.shape:
         raise ValueError(f"probas must have shape (models, rows, classes), none of them 0; got {p.shape}")
     mean = p.mean(axis=0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import to_array
 from fastkd._parallel import each
 from fastkd.evaluation.report import EvaluationReport, evaluation_report
 
@@ -73,7 +74,7 @@ def walk_forward_report(
     >>> report.has_skill, len(report.folds)
     (True, 3)
     """
-    inputs, labels = np.asarray(X), np.asarray(y)
+    inputs, labels = to_array(X, "X"), to_array(y, "y")
     if labels.shape != inputs.shape[:1]:
         raise ValueError(f"X and y must have the same number of rows; got {inputs.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu":
@@ -96,7 +97,7 @@ def walk_forward_report(
         labels[rows],
         np.concatenate(forecasts),
         folds=np.repeat(np.arange(len(tested)), [len(test) for test in tested]),
-        regimes=None if regimes is None else np.asarray(regimes)[rows],
+        regimes=None if regimes is None else to_array(regimes, "regimes")[rows],
         **options,
     )
 

@@ -7,6 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastkd._check import to_array
 from fastkd.features.thresholds import (
     checked_count,
     fixed_threshold,
@@ -155,7 +156,7 @@ def _closes(candles: Candles | ArrayLike) -> NDArray[np.float64]:
     """Close prices, positive and finite; of candles, which must be in time order, or of a frame of candles."""
     if hasattr(candles, "columns"):
         candles = Candles.from_frame(candles)
-    close = np.asarray(candles.require_clean().close if isinstance(candles, Candles) else candles)
+    close = to_array(candles.require_clean().close if isinstance(candles, Candles) else candles, "close prices")
     if close.dtype.kind not in "iuf" and close.size:
         raise TypeError(f"close prices must be real numbers; got dtype {close.dtype}")
     close = close.astype(np.float64)

@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastkd._check import plain, to_array
+
 __all__ = ["MedianScaler", "MinMaxScaler01", "Standardizer"]
 
 Array = NDArray[Any]
@@ -56,7 +58,7 @@ class _ColumnScaler:
         ValueError
             No rows, or a value that is not finite.
         """
-        values = _as_real(X).astype(np.float64)
+        values = plain(_as_real(X), np.float64)
         columns = values.reshape(-1, values.shape[-1])
         if columns.size == 0:
             raise ValueError(f"cannot fit on an empty array; got shape {values.shape}")
@@ -196,7 +198,7 @@ def _usable(scale: NDArray[np.float64], constant: NDArray[np.bool_]) -> NDArray[
 
 
 def _as_real(X: ArrayLike) -> Array:
-    values = np.asarray(X)
+    values = to_array(X, "X")
     if values.dtype.kind not in "iufb":
         raise TypeError(f"expected an array of real numbers; got dtype {values.dtype}")
     if values.ndim < 2:

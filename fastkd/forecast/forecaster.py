@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,13 @@ from fastkd.deploy import Predictor
 from fastkd.evaluation import EvaluationReport, evaluation_report
 from fastkd.features import FeatureSet
 from fastkd.forecast.labels import Direction, Labels, Return
-from fastkd.forecast.learning import Learned, learn
+from fastkd.forecast.learning import Learned, check_teachers, learn
+from fastkd.forecast.live import LiveForecaster, reader_of
 from fastkd.forecast.parts import Rows, as_markets, check_parts, cut, join, rows_of, span_text
 from fastkd.forecast.signals import signal_frame
 from fastkd.forecast.values import ReturnReport, return_report
 from fastkd.market import Candles
 from fastkd.models._base import NotFittedError
-
-if TYPE_CHECKING:
-    from fastkd.forecast.live import LiveForecaster
 
 __all__ = ["Forecaster"]
 
@@ -153,7 +151,8 @@ class Forecaster:
         Raises
         ------
         ValueError
-            Too few candles, labels of one class only, candles that are unsorted or impossible.
+            Too few candles, labels of one class only, candles that are unsorted or impossible, a forecaster as teacher
+        that was trained on dates of the held-out part.
 
         Warns
         -----
@@ -171,6 +170,7 @@ class Forecaster:
         times = np.sort(rows.known_at_ms)
         train, test = cut(rows, int(times[min(math.ceil((1 - test_fraction) * len(times)), len(times) - 1)]))
         check_parts(train, test, self.labels, markets)
+        check_teachers(self.teacher, test.span)
         learned = learn(self, train, say)
         say("figures on the held-out part")
         self._adopt(learned, markets, category)
@@ -194,7 +194,6 @@ class Forecaster:
         symbols = tuple(market.symbol for market in markets)
         self.symbol = symbols[0] if len(symbols) == 1 else symbols
         self.category, self.version_ = category, __version__
-        self._predictor = learned.student.predictor()
 
     def clone(self) -> Forecaster:
         """A forecaster of the same settings, not fitted."""
@@ -274,9 +273,10 @@ class Forecaster:
     def live(self, on_gap: str = "raise", *, state: Any = None) -> LiveForecaster:
         """Forecasts from one candle at a time, the same bits as `predict_proba`; see `LiveForecaster`."""
         self._require_fitted()
-        from fastkd.forecast.live import LiveForecaster
-
-        return LiveForecaster(self, on_gap=on_gap, state=state)
+        symbol = self.symbol if isinstance(self.symbol, str) else None
+        return LiveForecaster(
+            self.features, self.student_, interval=self.interval, symbol=symbol, on_gap=on_gap, state=state
+        )
 
     def _features(
         self, candles: Candles, others: Mapping[str, Candles] | None, any_symbol: bool
@@ -286,14 +286,8 @@ class Forecaster:
         return self.features.compute(candles, others)
 
     def _answers(self, X: NDArray[np.float64]) -> NDArray[Any]:
-        """What the student says of raw rows, (n, n_outputs): one at a time, for the bits of live forecasts."""
-        predict = self._predictor
-        with np.errstate(over="ignore"):
-            rows = np.ascontiguousarray(X, predict.dtype)
-        answers = np.empty((len(rows), predict.n_outputs), predict.dtype)
-        for row, out in zip(rows, answers, strict=True):
-            predict(row, out=out)
-        return answers
+        """What the student says of raw rows, (n, n_outputs), with the bits of live forecasts."""
+        return reader_of(self.student_).read(np.ascontiguousarray(X))
 
     def require_market(self, candles: Candles, *, any_symbol: bool = False) -> None:
         """Raise unless candles have the interval and a symbol that the forecaster was trained on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,9 +36,18 @@ class Labels:
         """Label of every candle: classes as int64, -1 where unknown; values as float64, NaN where unknown."""
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        """What differs from the defaults, and always the horizon."""
+        shown = [
+            f"{field.name}={value!r}"
+            for field in fields(self)  # type: ignore[arg-type]
+            if (value := getattr(self, field.name)) != field.default or field.name in ("threshold", "horizon")
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
 
 @register_value
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Direction(Labels):
     """DOWN, FLAT or UP: the move to the close `horizon` candles later; see `fastkd.features.direction_labels`.
 
@@ -77,14 +86,14 @@ class Direction(Labels):
 
 
 @register_value
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TripleBarrier(Labels):
     """DOWN, FLAT or UP: the barrier touched first within `horizon` candles; see `triple_barrier_labels`.
 
     Examples
     --------
     >>> TripleBarrier(horizon=24, up=2.0, down=1.0)
-    TripleBarrier(horizon=24, up=2.0, down=1.0, unit='volatility', window=100)
+    TripleBarrier(horizon=24, up=2.0)
     """
 
     horizon: int = 12
@@ -107,7 +116,7 @@ class TripleBarrier(Labels):
 
 
 @register_value
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RegimeAhead(Labels):
     """BULL, BEAR or SIDEWAYS over the next `horizon` candles; see `regime_labels` with source="future".
 
@@ -139,7 +148,7 @@ class RegimeAhead(Labels):
 
 
 @register_value
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Return(Labels):
     """The simple return to the close `horizon` candles later: its mean, or a quantile of it, such as a value at risk.
 

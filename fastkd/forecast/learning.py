@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastkd.distill import distill
 from fastkd.distill.teachers import Said, ask, teachers_in
 from fastkd.forecast.labels import Return
-from fastkd.forecast.parts import Rows
+from fastkd.forecast.parts import Rows, span_text
 from fastkd.models import MLPClassifier, MLPRegressor
 from fastkd.models._base import Estimator
 from fastkd.models.adapters import MIN_PROBABILITY
@@ -21,7 +21,7 @@ from fastkd.models.adapters import MIN_PROBABILITY
 if TYPE_CHECKING:
     from fastkd.forecast.forecaster import Forecaster
 
-__all__ = ["Learned", "default_student", "default_teacher", "learn"]
+__all__ = ["Learned", "check_teachers", "default_student", "default_teacher", "learn", "network_for"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +35,16 @@ class Learned:
 
 def default_student(labels: Any) -> Any:
     """32 and 16 hidden units: a forecast well below a microsecond."""
-    return _network(labels, hidden=(32, 16), learning_rate=3e-3, batch_size=128, epochs=20)
+    return network_for(labels, hidden=(32, 16), learning_rate=3e-3, batch_size=128, epochs=20)
 
 
 def default_teacher(labels: Any) -> Any:
     """128 and 64 hidden units, held back by weight decay: candles hold little signal to fit."""
-    return _network(labels, hidden=(128, 64), learning_rate=1e-3, batch_size=128, epochs=10, l2=2e-3)
+    return network_for(labels, hidden=(128, 64), learning_rate=1e-3, batch_size=128, epochs=10, l2=2e-3)
 
 
-def _network(labels: Any, **settings: Any) -> Any:
+def network_for(labels: Any, **settings: Any) -> Any:
+    """The perceptron that such labels need."""
     if not isinstance(labels, Return):
         return MLPClassifier(**settings)
     if labels.quantile is None:
@@ -102,6 +103,17 @@ def taught(forecaster: Forecaster, rows: Rows, say: Callable[[str], None]) -> An
         else:
             ready.append(teacher)
     return ready[0] if several is None else ready
+
+
+def check_teachers(teacher: Any, test_span: tuple[int, int]) -> None:
+    """Raise if a forecaster that teaches knows the answers of the part that is to judge its pupil."""
+    for one in teachers_in(teacher) or [teacher]:
+        span = getattr(one, "trained_span", None)
+        if span is not None and span[1] >= test_span[0] and span[0] <= test_span[1]:
+            raise ValueError(
+                f"the teacher was trained on {span_text(span)}; the part that is to judge the student is "
+                f"{span_text(test_span)}. Give a teacher of earlier dates, or a smaller test_fraction"
+            )
 
 
 def prepared(forecaster: Forecaster, model: Any) -> Any:

@@ -55,7 +55,7 @@ def decode(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Forecaster
     _check_student(student, labels, header["feature_names"])
     forecaster = Forecaster(features, labels, **_unpacked(header["settings"]))
     forecaster.student_, forecaster.teacher_, forecaster.report_ = student, None, None
-    forecaster._predictor, forecaster._constant = student.predictor(), float(header["constant"])
+    forecaster._constant = float(header["constant"])
     if labels.names:
         forecaster.classes_ = np.arange(len(labels.names))
     forecaster.feature_names_ = tuple(features.names)

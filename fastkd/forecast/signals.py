@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastkd.forecast.labels import Labels
 from fastkd.market.frames import make_frame
 
-__all__ = ["positions", "signal_frame"]
+__all__ = ["positions", "signal_columns", "signal_frame"]
 
 SIDES = {"UP": 1, "BULL": 1, "DOWN": -1, "BEAR": -1}
 
@@ -31,6 +31,17 @@ def signal_frame(
     kind: str,
 ) -> Any:
     """See `Forecaster.signals`."""
+    return make_frame(signal_columns(answers, known_at_ms, close, labels, threshold), kind)
+
+
+def signal_columns(
+    answers: NDArray[Any],
+    known_at_ms: NDArray[np.int64],
+    close: NDArray[np.float64],
+    labels: Labels,
+    threshold: float,
+) -> dict[str, NDArray[Any]]:
+    """The columns of `Forecaster.signals`."""
     columns: dict[str, NDArray[Any]] = {
         "known_at": known_at_ms.astype("datetime64[ms]"),
         "known_at_ms": known_at_ms,
@@ -42,4 +53,4 @@ def signal_frame(
         columns["position"] = positions(answers, labels.names, threshold)
     else:
         columns["forecast"] = answers[:, 0]
-    return make_frame(columns, kind)
+    return columns

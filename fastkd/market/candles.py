@@ -264,6 +264,10 @@ class Candles:
         columns = {name: values[inside] for name, values in self._columns().items()}
         return Candles(**columns, symbol=self.symbol, interval=self.interval)
 
+    def named(self, symbol: str | None) -> Candles:
+        """The same candles under another symbol."""
+        return Candles(**self._columns(), symbol=symbol, interval=self.interval)
+
     def resample(self, interval: str | int, *, incomplete: str = "drop") -> Candles:
         """Candles of a longer interval, on the exchanges' grid: days from midnight UTC, weeks from Monday, months.
 

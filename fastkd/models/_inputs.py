@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_array, plain
+from fastkd._check import as_array, plain, to_array
 from fastkd._check import check_names as check_names  # for those who take both from here
 from fastkd._check import feature_names as feature_names
 from fastkd.models._base import DataConversionWarning, warn_caller
@@ -108,7 +108,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
 
 def check_labels(y: Any, n_rows: int) -> np.ndarray:
     """Labels of any sortable kind as (n,)."""
-    values = np.asarray(y)
+    values = to_array(y, "y")
     if values.dtype.kind == "O":  # text or numbers in a pandas column: let NumPy find their own dtype
         if any(v is None or v != v for v in values.ravel().tolist()):
             raise ValueError("Input y contains NaN or None; mark unlabelled rows by -1, with integer labels")

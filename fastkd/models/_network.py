@@ -14,6 +14,7 @@ from fastkd.models._hyperparameters import check_training, checked_dtype
 from fastkd.models._inputs import as_real_array, check_names, feature_names, scaled
 from fastkd.models._signal import Signal
 from fastkd.models._training import Plan, Run, best_of, one_epoch
+from fastkd.models.predictor import Predictor
 
 HeldOut = tuple[np.ndarray, Signal] | None
 
@@ -240,6 +241,4 @@ class Network(Estimator):
 
     def predictor(self, *, on_nan: str = "nan"):
         """A `fastkd.deploy.Predictor` of the weights as they are now, the scaler folded in."""
-        from fastkd.deploy import Predictor
-
         return Predictor(self, on_nan=on_nan)

@@ -167,5 +167,3 @@ def best_of(plan: Plan, start: Callable[[np.random.Generator], Run], rng: np.ran
     best = min(runs, key=lambda run: run.rank(model.early_stopping))
     best.error = next((run.error for run in runs if run.error is not None), None)
     return best
-
-

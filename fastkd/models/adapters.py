@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from fastkd._check import plain
+from fastkd._check import plain, to_array
 from fastkd.losses import softmax
 from fastkd.models._inputs import as_real_array, check_soft_labels
 from fastkd.models.boosters import read_booster
@@ -65,7 +65,7 @@ class ModelAdapter:
 
     def _checked(self, returned: Any, X: Any) -> np.ndarray:
         array = as_real_array(returned, f"the output of {self._name()}")
-        n = len(X) if hasattr(X, "__len__") else np.shape(X)[0]
+        n = len(X) if hasattr(X, "__len__") else len(to_array(X, "X"))
         if array.ndim != 2 or array.shape[0] != n or array.shape[1] == 0:
             raise ValueError(
                 f"{self._name()} must return shape ({n}, n_classes), one column for each class; got {array.shape}. "

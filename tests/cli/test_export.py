@@ -31,7 +31,7 @@ def student(tmp_path):
 )
 def test_every_target(student, monkeypatch, capsys, to, files, more):
     monkeypatch.chdir(student.parent)
-    assert main(["export", "s.safetensors", "--to", to, "--no-check", "--json", *more]) == 0
+    assert main(["export", "s.safetensors", "--to", to, "--no-check", "--json", "-", *more]) == 0
     report = json.loads(capsys.readouterr().out)
     assert sorted(report["files"]) == sorted(files)
     for file, size in report["files"].items():

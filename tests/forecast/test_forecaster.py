@@ -79,11 +79,13 @@ def test_attributes(forecaster):
     assert repr(Forecaster(kd_weight=0.5)).endswith("kd_weight=0.5)")
 
 
-def test_rows_from_one_to_many_give_the_same_bits(forecaster):
-    X = FeatureSet("rich").transform(LATER)[0].astype(np.float32)
+def test_live_and_table_give_the_same_bits_and_the_predictor_nearly(forecaster):
     proba, _ = forecaster.predict_proba(LATER)
-    predict = forecaster.predictor()
-    np.testing.assert_array_equal([predict(row) for row in X], proba)
+    live = forecaster.live()
+    said = [answer for candle in LATER if (answer := live.push(candle)) is not None]
+    np.testing.assert_array_equal(said, proba)
+    X = FeatureSet("rich").transform(LATER)[0].astype(np.float32)
+    np.testing.assert_allclose(forecaster.predictor()(X), proba, atol=1e-5)
 
 
 def test_kd_weight_0_has_no_teacher():
@@ -140,6 +142,11 @@ def test_a_forecaster_teaches_another(forecaster):
     assert pupil.teacher_ is forecaster.student_
     with pytest.raises(ValueError, match=r"'rich'.*'ohlcv4'"):
         Forecaster("ohlcv4", teacher=forecaster, **QUICK).fit(PAST)
+
+
+def test_a_teacher_that_knows_the_answers_is_refused(forecaster):
+    with pytest.raises(ValueError, match=r"teacher was trained on .* judge the student"):
+        Forecaster(teacher=[forecaster], **QUICK).fit(PAST, test_fraction=0.5)
 
 
 def test_a_teacher_that_saw_fewer_classes():

@@ -17,7 +17,7 @@ from fastkd.deploy.export.networks import twin
 from fastkd.deploy.export.report import ExportReport
 from fastkd.deploy.export.student import ExportError, Student, read_student
 from fastkd.deploy.export.text import check_name
-from fastkd.deploy.export.vectors import vectors_file
+from fastkd.deploy.export.vectors import vector_rows, vectors_file
 from fastkd.deploy.export.writing import write_all
 from fastkd.losses import softmax
 
@@ -128,20 +128,6 @@ def target_path(path: Any, suffix: str, name: str | None) -> tuple[Path, str]:
     if chosen != target.stem and suffix == ".c":
         target = target.with_name(chosen + suffix)  # the source includes its header by name
     return target, chosen
-
-
-def vector_rows(student: Student, vectors: Any, drawn: np.ndarray | None = None) -> np.ndarray:
-    """The rows of a test: as given, or so many of `drawn`, or drawn from the scaler."""
-    if isinstance(vectors, (int, np.integer)) and not isinstance(vectors, bool):
-        if vectors < 1:
-            raise ValueError(f"vectors must be at least 1; got {vectors}")
-        if drawn is None:
-            return student.draw(int(vectors))
-        return drawn[np.linspace(0, len(drawn) - 1, min(int(vectors), len(drawn))).astype(int)]
-    rows = student.rows(vectors, "vectors")
-    if not np.isfinite(rows).all():
-        raise ValueError("vectors must be finite; NaN and infinity are tested in every place besides")
-    return rows
 
 
 def _float_files(student: Student, name: str, vectors: Any, strict: bool) -> tuple[dict[str, str], dict[str, Any]]:

@@ -78,8 +78,8 @@ static void $softmax(const float z[], float p[])
         u = (u < 0xc2ae0000u) ? u : 0xc2ae0000u; /* at least -87 */
         (void)memcpy(&d, &u, sizeof d);
         p[c] = $exp(d);
-        sum += p[c];
     }
+    for (int c = 0; c < @OUTPUTS; ++c) { sum += p[c]; } /* apart: in one loop gcc waits for each sum */
     sum = 1.0f / sum;
     for (int c = 0; c < @OUTPUTS; ++c) { p[c] *= sum; }
 }

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from fastkd._version import __version__
-from fastkd.deploy.export.c import target_path, vector_rows
+from fastkd.deploy.export.c import target_path
 from fastkd.deploy.export.files import about
 from fastkd.deploy.export.fixed import FixedPredictor
 from fastkd.deploy.export.fixed_net import FixedNet
 from fastkd.deploy.export.report import ExportReport
 from fastkd.deploy.export.student import ExportError
 from fastkd.deploy.export.text import put
+from fastkd.deploy.export.vectors import vector_rows
 from fastkd.deploy.export.writing import write_all
 
 TIMEOUT = 600

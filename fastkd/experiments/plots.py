@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastkd.cli.result import DemoResult, Trained
+from fastkd.experiments.result import DemoResult, Trained
 
 INK = "#0a0b0c"  # stands for the color of the text around the picture
 TEACHER, HARD, DISTILLED, LINE = "#7d8590", "#d9822b", "#2f81f7", "#cf5069"  # read on white and on near-black

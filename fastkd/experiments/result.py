@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastkd.cli.latency import Latency
 from fastkd.evaluation import Evaluation, EvaluationReport
+from fastkd.experiments.latency import Latency
 
 if TYPE_CHECKING:
     from fastkd.condense import CondenseReport

@@ -1,17 +1,12 @@
-"""The terminal: progress while the demo works, tables when it is done (rich)."""
+"""The demo's result as tables on the terminal (rich)."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastkd.cli.findings import (
+from fastkd.experiments.findings import (
     CONDENSED_COLUMNS,
     condensed_rows,
     distillation_rows,
@@ -19,24 +14,9 @@ from fastkd.cli.findings import (
     headline,
     metric_rows,
 )
-from fastkd.cli.result import CLASS_NAMES, DemoResult
+from fastkd.experiments.result import CLASS_NAMES, DemoResult
 
-Report = Callable[[str, int, int], None]
-
-
-@contextmanager
-def progress_bar(quiet: bool) -> Iterator[Report | None]:
-    """Give a function (title, steps done, steps in all) that shows progress on stderr; in a file, one line a step."""
-    if quiet:
-        yield None
-    elif not sys.stderr.isatty():
-        yield lambda title, done, total: print(f"[{done + 1}/{total}] {title}", file=sys.stderr, flush=True)
-    else:
-        text = TextColumn("{task.description}")
-        columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("Starting", total=None)
-            yield lambda title, done, total: progress.update(task, description=title, completed=done, total=total)
+__all__ = ["print_result"]
 
 
 def print_result(result: DemoResult, output: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from fastkd.cli.outputs import check_output
-from fastkd.cli.report import html_report, write_report
+from fastkd.experiments.report import html_report, write_report
 
 
 class Page(HTMLParser):

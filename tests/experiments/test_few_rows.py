@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastkd.cli.demo import Data, prepare
-from fastkd.cli.few_rows import few_rows
-from fastkd.cli.findings import CONDENSED_COLUMNS, condensed_rows, findings
-from fastkd.cli.result import Settings
+from fastkd.experiments.demo import Data, prepare
+from fastkd.experiments.few_rows import few_rows
+from fastkd.experiments.findings import CONDENSED_COLUMNS, condensed_rows, findings
+from fastkd.experiments.result import Settings
 from fastkd.market import synthetic_market
 
 SMALL = Settings(condensed_from=400, draws=2)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastkd.cli.demo import prepare
-from fastkd.cli.distilling_desks import distilling_desks
-from fastkd.cli.findings import distillation_rows, findings
-from fastkd.cli.result import Settings
+from fastkd.experiments.demo import prepare
+from fastkd.experiments.distilling_desks import distilling_desks
+from fastkd.experiments.findings import distillation_rows, findings
+from fastkd.experiments.result import Settings
 from fastkd.market import synthetic_market
 
 SMALL = Settings(few_labels=40, draws=1, distilling_rounds=2)

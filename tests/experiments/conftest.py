@@ -3,12 +3,21 @@
 import numpy as np
 import pytest
 
-from fastkd.cli.latency import Latency
-from fastkd.cli.result import Comparison, CurvePoint, DemoResult, Distillation, Federation, Market, Settings, Trained
 from fastkd.condense import CondenseReport
 from fastkd.condense.report import Trial
 from fastkd.distill import GenerationReport
 from fastkd.evaluation import class_shares, evaluation_report
+from fastkd.experiments.latency import Latency
+from fastkd.experiments.result import (
+    Comparison,
+    CurvePoint,
+    DemoResult,
+    Distillation,
+    Federation,
+    Market,
+    Settings,
+    Trained,
+)
 
 
 def walk(y, skill):

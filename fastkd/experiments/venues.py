@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fastkd.cli.result import CLASS_NAMES
 from fastkd.evaluation import Evaluation, EvaluationReport, evaluate, evaluation_report
 from fastkd.evaluation.bootstrap import default_block
+from fastkd.experiments.result import CLASS_NAMES
 
 __all__ = ["Venue", "VenueResult", "VenueSettings", "read_venues", "run_venues"]
 
@@ -24,16 +24,62 @@ LOCAL, FEDMD, FEDAVG, POOLED = "local only", "FedMD", "FedAvg", "pooled"
 
 @dataclass(frozen=True)
 class VenueSettings:
-    """What the user of `fastkd federate` may choose."""
+    """What the user of `fastkd federate` may choose.
+
+    Parameters
+    ----------
+    features
+        Recipe of features.
+    threshold
+        A larger relative move is UP or DOWN; 0 takes past volatility, as `fastkd.forecast.Direction` does.
+    horizon
+        Candles that a label looks ahead.
+    folds
+        Test periods, one after the other.
+    public_share
+        Share of the time whose rows everybody has, before each test period.
+    test_share
+        Share of the time that is tested.
+    public_rows
+        Public rows that are predicted in each round.
+    labels
+        Labelled rows of each client; 0 for all.
+    rounds
+        Rounds of FedMD.
+    temperature
+        Of the soft labels.
+    kd_weight
+        Of the soft labels, where a row has a hard one too.
+    aggregator
+        Rule for the predictions, such as median or multi_krum.
+    f
+        Hostile clients to defend against.
+    space
+        What is averaged: probability or logit.
+    learning_rate
+        Of the students.
+    epochs
+        Passes over the private and over the public rows in a round.
+    initial_epochs
+        Passes over the private rows in the first round.
+    seed
+        Of everything random.
+    workers
+        Threads, -1 for one a core.
+    hidden
+        Hidden layers by client.
+    attacks
+        Attack by hostile client.
+    """
 
     features: str = "rich"
-    threshold: float = 0.0  # 0: half of the usual move, from past volatility
+    threshold: float = 0.0
     horizon: int = 1
     folds: int = 3
     public_share: float = 0.2
     test_share: float = 0.3
     public_rows: int = 1000
-    labels: int = 0  # of each client; 0 for all
+    labels: int = 0
     rounds: int = 5
     temperature: float = 3.0
     kd_weight: float = 0.7
@@ -45,7 +91,7 @@ class VenueSettings:
     initial_epochs: int = 15
     seed: int = 0
     workers: int = 1
-    hidden: dict[str, Any] = field(default_factory=dict)
+    hidden: dict[str, tuple[int, ...]] = field(default_factory=dict)
     attacks: dict[str, str] = field(default_factory=dict)
 
 
@@ -152,22 +198,34 @@ def check_settings(settings: VenueSettings) -> None:
 
 
 def read_venues(paths: Sequence[str | os.PathLike[str]], settings: VenueSettings) -> list[Venue]:
-    """A venue for each CSV file of candles, named after it."""
-    from fastkd.features import FeatureSet, direction_labels
-    from fastkd.market import Candles
+    """A venue for each file of candles, named after it; see `venues_of`."""
+    from fastkd.market import read_candles
 
+    names = [venue_name(path) for path in paths]
+    return venues_of(dict(_different(names, [read_candles(path) for path in paths])), settings)
+
+
+def _different(names: Sequence[str], tables: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    if len(set(names)) < len(names):
+        raise ValueError("two files have the same name; rename one, for clients are named after their files")
+    return zip(names, tables, strict=True)
+
+
+def venues_of(markets: Mapping[str, Any], settings: VenueSettings) -> list[Venue]:
+    """A venue for each named table of candles, all of one interval."""
+    from fastkd.features import FeatureSet
+    from fastkd.forecast import Direction
+
+    if len({candles.interval for candles in markets.values()}) > 1:
+        found = ", ".join(f"{name} {candles.interval}" for name, candles in markets.items())
+        raise ValueError(f"candles of different intervals cannot be learned together: {found}")
     venues = []
-    for path in paths:
-        name = venue_name(path)
-        candles = Candles.read_csv(path, symbol=name, strict=True)
+    for name, candles in markets.items():
         recipe = FeatureSet(settings.features)
         X, _ = recipe.transform(candles)
-        threshold: Any = settings.threshold or "volatility"
-        y = direction_labels(candles, threshold, settings.horizon)[recipe.n_warmup :]
+        y = Direction(settings.threshold or "volatility", settings.horizon).of(candles)[recipe.n_warmup :]
         known = y >= 0
         venues.append(Venue(name, X[known], y[known], candles.start_ms[recipe.n_warmup :][known]))
-    if len({venue.name for venue in venues}) < len(venues):
-        raise ValueError("two files have the same name; rename one, for clients are named after their files")
     return venues
 
 

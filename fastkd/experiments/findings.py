@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastkd.cli.result import CLASS_NAMES, Comparison, DemoResult, Distillation, Trained
-from fastkd.cli.venues import FEDMD, LOCAL, POOLED
 from fastkd.evaluation import Evaluation
+from fastkd.experiments.result import CLASS_NAMES, Comparison, DemoResult, Distillation, Trained
+from fastkd.experiments.venues import FEDMD, LOCAL, POOLED
 
 if TYPE_CHECKING:
     from fastkd.condense import CondenseReport

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastkd.cli.result import Federation, Settings
 from fastkd.evaluation import class_shares
+from fastkd.experiments.result import Federation, Settings
 
 RULES = ("mean", "median", "trimmed_mean", "krum", "geometric_median")
 HOSTILE_SHARE = 0.3

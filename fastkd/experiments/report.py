@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from fastkd.cli import plots
-from fastkd.cli.findings import (
+from fastkd._files import write_whole
+from fastkd.experiments import plots
+from fastkd.experiments.findings import (
     CONDENSED_COLUMNS,
     condensed_rows,
     distillation_rows,
@@ -18,8 +18,7 @@ from fastkd.cli.findings import (
     headline,
     metric_rows,
 )
-from fastkd.cli.outputs import unfinished
-from fastkd.cli.result import CLASS_NAMES, DemoResult
+from fastkd.experiments.result import CLASS_NAMES, DemoResult
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fbfbfa; --card: #fff; --ink: #1d2228; --soft: #5c6670; --line: #dfe3e7;
@@ -59,12 +58,7 @@ tbody th { font-weight: 400; }
 
 def write_report(result: DemoResult, path: Path) -> None:
     """Write the report; an older file stays whole until the new one takes its place."""
-    partial = unfinished(path)
-    try:
-        partial.write_text(html_report(result), encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, html_report(result).encode())
 
 
 def html_report(result: DemoResult) -> str:

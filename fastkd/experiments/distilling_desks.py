@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastkd.cli.result import Distillation, Settings
-from fastkd.cli.venues import FEDMD, LOCAL, POOLED, Venue, VenueResult, VenueSettings, run_venues
+from fastkd.experiments.result import Distillation, Settings
+from fastkd.experiments.venues import FEDMD, LOCAL, POOLED, Venue, VenueResult, VenueSettings, run_venues
 
 BLOCK = 48  # rows that a desk gets at a time, at most
 LEAST_ROWS = 150  # of a desk, so that each of its three periods has the 30 rows that a federation wants

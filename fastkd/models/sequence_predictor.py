@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._core._native import SequencePredictorCore, StreamCore
-from fastkd.deploy._thaw import thawed
+from fastkd.models._thaw import thawed
 
 
 class SequencePredictor(SequencePredictorCore):

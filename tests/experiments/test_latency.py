@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from fastkd.cli.latency import measure_pair, numpy_forward
+from fastkd.experiments.latency import measure_pair, numpy_forward
 
 
 def test_both_are_called_in_turn_on_the_same_rows():

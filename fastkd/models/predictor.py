@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._core._native import PredictorCore
-from fastkd.deploy._thaw import thawed
+from fastkd.models._thaw import thawed
 
 
 def folded_parameters(model: Any) -> np.ndarray:
@@ -62,7 +62,7 @@ class Predictor(PredictorCore):
 
     def __new__(cls, model: Any, on_nan: str = "nan") -> Any:
         if getattr(model, "_takes_windows", False):
-            from fastkd.deploy.sequence_predictor import SequencePredictor
+            from fastkd.models.sequence_predictor import SequencePredictor
 
             return SequencePredictor(model, on_nan)
         if not hasattr(model, "_kernel"):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastkd.cli.result import Settings
+from fastkd.experiments.result import Settings
 
 if TYPE_CHECKING:
     from fastkd.condense import CondenseReport

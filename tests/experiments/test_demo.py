@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastkd.cli.demo import STEPS, fit_student, fit_teacher, prepare, run_demo, synthetic
-from fastkd.cli.result import Settings
+from fastkd.experiments.demo import STEPS, fit_student, fit_teacher, prepare, run_demo, synthetic
+from fastkd.experiments.result import Settings
 from fastkd.market import Candles, synthetic_market
 
 SMALL = Settings(
