@@ -161,7 +161,7 @@ def test_circles_are_found():
 
 def test_headers_come_along():
     names = {path.name for path in Path(fastkd.get_include()).iterdir()}
-    assert {"fastkd.h", "fastkd_kernels.h", "fastkd_core.pxd"} <= names
+    assert {"fastkd.h", "fastkd_kernels.h", "fastkd_core.pxd", "candles.inc.h", "feed.inc.h"} <= names
 
 
 def test_the_gil_stays_off(tmp_path):

@@ -12,7 +12,7 @@ class ExportReport:
 
     Attributes
     ----------
-    target : {"c", "c-fixed", "onnx", "verilog"}
+    target : {"c", "c-fixed", "c-forecaster", "onnx", "verilog"}
     files : dict
         Path: size in bytes.
     sha256 : str

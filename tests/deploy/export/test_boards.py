@@ -63,3 +63,17 @@ def test_vectors_on_aarch64(tools, tmp_path, kind, numbers):
     subprocess.run(command, cwd=tmp_path, check=True)
     done = subprocess.run([emulator, "test"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.filterwarnings("ignore:only .* rows to train")
+@pytest.mark.parametrize("machine", [M4, M0])
+def test_a_whole_forecaster_on_a_cortex_m(tools, tmp_path, machine):
+    from fastkd import Forecaster
+    from fastkd.market import synthetic_market
+    from fastkd.models import MLPClassifier
+
+    student = MLPClassifier((8,), epochs=2, random_state=0)
+    candles = synthetic_market(600, random_state=0, interval="5m")
+    forecaster = Forecaster("rich", student=student, kd_weight=0.0, random_state=0).fit(candles)
+    export_c(forecaster, tmp_path / "student.c", vectors=20, check=False, strict=True)
+    assert on_cortex_m(tools, tmp_path, machine, "-lm").returncode == 0
