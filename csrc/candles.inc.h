@@ -25,6 +25,22 @@ static inline void few_logs(double *x, int n) {
   for (int i = 0; i < n; i += VL) vstore(x + i, vlog(vload(x + i), 0));
 }
 
+/* the same of five; built in registers: numbers just stored one by one cannot be loaded as a vector until all stores before are done */
+static inline void five_logs(double a, double b, double c, double d, double e, double *x) {
+#if VL == 8
+  vstore(x, vlog((V){a, b, c, d, e, 1, 1, 1}, 0));
+#elif VL == 4
+  vstore(x, vlog((V){a, b, c, d}, 0));
+  vstore(x + 4, vlog((V){e, 1, 1, 1}, 0));
+#elif VL == 2
+  vstore(x, vlog((V){a, b}, 0));
+  vstore(x + 2, vlog((V){c, d}, 0));
+  vstore(x + 4, vlog((V){e, 1}, 0));
+#else
+  x[0] = vlog(a, 0), x[1] = vlog(b, 0), x[2] = vlog(c, 0), x[3] = vlog(d, 0), x[4] = vlog(e, 0);
+#endif
+}
+
 /* sine and cosine of the time of day as an angle, reduced exactly to 1/8 of a turn; the polynomials are those of fdlibm */
 static inline void time_of_day(int64_t start_ms, double *out) {
   static const double S[] = {-1.66666666666666324348e-01, 8.33333333332248946124e-03, -1.98412698298579493134e-04,
@@ -72,8 +88,8 @@ static inline void ohlcv4_row(const fkd_recipe *r, double volume_before, const f
 
 static inline void condense6_row(const fkd_recipe *r, fkd_word *s, fkd_word *ring, int64_t slot, const fkd_candle *c, double *row) {
   const int64_t window = r->volume_window, oldest = slot >= window ? slot - window : slot - window + r->warmup + 1;
-  double x[8] = {c->high, c->low, c->close, 1, 1, 1, 1, 1};
-  few_logs(x, 3);
+  double x[8];
+  five_logs(c->high, c->low, c->close, 1, 1, x);
   const double change = x[2] - s[S_CLOSE].d;
   fkd_word *record = ring + slot * r->width;
   record[R_UNITS].i = in_units(change * change, MAX_SQUARE, SQUARE_UNITS);
@@ -81,7 +97,7 @@ static inline void condense6_row(const fkd_recipe *r, fkd_word *s, fkd_word *rin
   row[0] = change;
   row[1] = x[0] - s[S_HIGH].d;
   row[2] = x[1] - s[S_LOW].d;
-  row[3] = sqrt((double)s[S_MOVES].i * (1.0 / (SQUARE_UNITS * (double)window)));
+  row[3] = sqrt((double)s[S_MOVES].i * r->scales[0]);
   row[4] = share_of_mean(r, ring, slot);
   row[5] = x[0] - x[1];
   s[S_HIGH].d = x[0], s[S_LOW].d = x[1], s[S_CLOSE].d = x[2];
@@ -102,8 +118,8 @@ static inline void rich_row(const fkd_recipe *r, fkd_word *s, fkd_word *ring, in
   const int64_t depth = r->warmup + 1;
   fkd_word *record = ring + slot * r->width;
   const double u = 1.0 + c->volume;
-  double x[8] = {c->open, c->high, c->low, c->close, u, 1, 1, 1};
-  few_logs(x, 5);
+  double x[8];
+  five_logs(c->open, c->high, c->low, c->close, u, x);
   const double change = x[3] - s[S_CLOSE].d, span = x[1] - x[2], body = x[3] - x[0], square = span * span;
   s[S_CLOSE].d = record[R_CLOSE].d = x[3];
   row = log_returns(r, ring, slot, R_CLOSE, row);
@@ -122,9 +138,8 @@ static inline void rich_row(const fkd_recipe *r, fkd_word *s, fkd_word *ring, in
     const int64_t window = r->windows[i], oldest = slot - window < 0 ? slot - window + depth : slot - window;
     fkd_word *sums = s + S_SUMS + 3 * i;
     for (int k = 0; k < 3; ++k) {
-      const double divisor = k == 1 ? 4.0 * LN2 : 1.0;
       sums[k].i += record[R_UNITS + k].i - ring[oldest * r->width + R_UNITS + k].i;
-      row[k] = sqrt((double)sums[k].i * (1.0 / (SQUARE_UNITS * divisor * (double)window)));
+      row[k] = sqrt((double)sums[k].i * r->scales[3 * i + k]);
     }
   }
 

@@ -120,6 +120,7 @@ typedef struct {
   double limit;
   int64_t columns, warmup, width, volume_window, n_horizons, n_windows, n_others;
   const int64_t *horizons, *windows;
+  const double *scales; /* 1 / (2^50 divisor window): one of condense6, (n_windows, 3) of rich */
 } fkd_recipe;
 
 typedef union {

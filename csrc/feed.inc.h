@@ -2,7 +2,19 @@
 
 #define LATEST_MS (INT64_C(1) << 53)
 
+/* what the next candle will read: of many symbols one after the other it lies in L3 */
+static inline void fetch_ahead(const fkd_recipe *r, const fkd_word *s) {
+  const fkd_word *ring = s + S_SUMS + 3 * r->n_windows;
+  const int64_t depth = r->warmup + 1, slot = s[S_SLOT].i + 1;
+  FKD_PREFETCH(ring + (slot == depth ? 0 : slot) * r->width);
+  for (int64_t i = 0; i < r->n_horizons; ++i) {
+    const int64_t then = slot - r->horizons[i];
+    FKD_PREFETCH(ring + (then < 0 ? then + depth : then) * r->width + R_UNITS);
+  }
+}
+
 static int fkd_candle_check(const fkd_feed *f, const fkd_word *s, const fkd_candle *c) {
+  fetch_ahead(&f->recipe, s);
   if (!(-LATEST_MS <= c->start_ms && c->start_ms <= LATEST_MS && 0.0 < c->low && c->low <= c->open && c->open <= c->high &&
         c->high <= DBL_MAX && c->low <= c->close && c->close <= c->high && 0.0 <= c->volume && c->volume <= DBL_MAX))
     return FKD_IMPOSSIBLE;
@@ -49,28 +61,25 @@ static void fkd_candle_rows(const fkd_feed *f, const int64_t *start_ms, const do
   }
 }
 
-/* words of `rows` rows of features in the network's type */
+/* words of `rows` rows of features */
 static inline int64_t reader_rows(const fkd_reader *m, int64_t rows) { return (rows * m->net->sizes[0] + 7) / 8 * 8; }
 
 static int64_t fkd_candle_scratch(const fkd_reader *m, int64_t n) {
   const int64_t rows = n < FKD_PREDICT_ROWS ? n : FKD_PREDICT_ROWS;
-  return reader_rows(m, rows) + fkd_predict_scratch_f64(m->net, rows) + fkd_predict_scratch_f32(m->net, rows);
+  return 2 * reader_rows(m, rows) + fkd_predict_scratch_f64(m->net, rows) + fkd_predict_scratch_f32(m->net, rows);
 }
 
 static void fkd_candle_read(const fkd_reader *m, const double *X, int64_t n, void *out, void *scratch) {
   const int64_t in = m->net->sizes[0], outputs = m->net->sizes[m->net->layers];
   for (int64_t r = 0; r < n; r += FKD_PREDICT_ROWS) {
     const int64_t rows = n - r < FKD_PREDICT_ROWS ? n - r : FKD_PREDICT_ROWS;
-    double *wide = scratch, *work = wide + reader_rows(m, rows);
-    float *narrow = scratch;
-    for (int64_t i = 0; i < rows; ++i) {
-      const double *x = X + (r + i) * in;
-      for (int64_t k = 0; k < in; ++k) {
-        const double v = m->offset ? (x[k] - m->offset[k]) / m->scale[k] : x[k];
-        if (m->single) narrow[i * in + k] = (float)v;
-        else wide[i * in + k] = v;
-      }
-    }
+    double *wide = scratch, *work = wide + 2 * reader_rows(m, rows);
+    float *narrow = (float *)(void *)(wide + reader_rows(m, rows));
+    const double *x = X + r * in;
+    if (m->offset)
+      for (int64_t i = 0; i < rows; ++i) scale_row(x + i * in, m->offset, m->scale, in, wide + i * in);
+    else memcpy(wide, x, (size_t)(rows * in) * sizeof *wide);
+    for (int64_t i = 0; m->single && i < rows * in; ++i) narrow[i] = (float)wide[i];
     if (m->single) predict_steady_f32(m->net, m->packed, narrow, rows, m->softmax, (float *)out + r * outputs, (float *)(void *)work);
     else predict_steady_f64(m->net, m->packed, wide, rows, m->softmax, (double *)out + r * outputs, work);
   }

@@ -22,11 +22,18 @@ cdef class RecipeCore:
         if not (columns >= 1 and warmup >= 0 and n_others >= 0 and min(lengths, default=1) >= 1
                 and max(lengths, default=0) <= warmup and 1 <= volume_window <= warmup + (kind != "condense6")):
             raise ValueError(f"lengths beyond the warm-up of {warmup} candles: {lengths}, {volume_window}")
-        self.lengths = Scratch(8 * len(lengths))
+        cdef double divisor[3]
+        cdef double *scales
+        divisor[0], divisor[1], divisor[2] = 1.0, 4.0 * 0.69314718055994530942, 1.0
+        self.lengths = Scratch(8 * (len(lengths) + 3 * len(windows) + 1))
         to = <int64_t *>self.lengths.data
         for i in range(len(lengths)):
             to[i] = lengths[i]
         self.c.horizons, self.c.windows = to, to + self.c.n_horizons
+        self.c.scales = scales = <double *>(to + len(lengths))
+        scales[0] = 1.0 / (2.0**50 * volume_window)
+        for i in range(3 * len(windows)):
+            scales[i] = 1.0 / (2.0**50 * divisor[i % 3] * self.c.windows[i // 3])
         self.arguments = (kind, columns, warmup, volume_window, horizons, windows, n_others, limit, log1p)
 
     def __reduce__(self):
@@ -203,20 +210,18 @@ cdef Scratch two_rows(object offset, object scale, int64_t n):
 
 cdef int read_candle(object candle, fkd.fkd_candle *c) except -1:
     """A Candle, or any sequence start_ms, open, high, low, close, volume[, ...] of real numbers."""
-    cdef object start
-    if not isinstance(candle, tuple):
+    if not isinstance(candle, tuple) or len(candle) < 6:
         candle = as_candle(candle)
-    if PyTuple_GET_SIZE(candle) < 6:
-        as_candle(candle)
-    start = <object>PyTuple_GET_ITEM(candle, 0)
+    cdef tuple values = <tuple>candle  # not checked: an assignment would refuse Candle, a subclass
+    cdef object start = values[0]
     if type(start) is not int:
         start = as_start(start)
     c.start_ms = clipped(start)
-    c.open = <object>PyTuple_GET_ITEM(candle, 1)
-    c.high = <object>PyTuple_GET_ITEM(candle, 2)
-    c.low = <object>PyTuple_GET_ITEM(candle, 3)
-    c.close = <object>PyTuple_GET_ITEM(candle, 4)
-    c.volume = <object>PyTuple_GET_ITEM(candle, 5)
+    c.open = values[1]
+    c.high = values[2]
+    c.low = values[3]
+    c.close = values[4]
+    c.volume = values[5]
     return 0
 
 

@@ -98,9 +98,7 @@ cdef class LiveCore:
         cdef Scratch work = self.work
         cdef cnp.npy_intp n = m.n_outputs
         cdef double *row = <double *>self.row_.data
-        cdef object one = candle
-        if PyTuple_GET_SIZE(candle) == 1:
-            one = <object>PyTuple_GET_ITEM(candle, 0)
+        cdef object one = candle[0] if len(candle) == 1 else candle
         cdef cnp.ndarray y = target(out, 1, &n, m.typenum, "out")
         if not self.feed.take(one, others, row):
             return None

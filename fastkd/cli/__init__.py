@@ -25,6 +25,7 @@ COMMANDS = {
     "distill": ("models:distill", "a large model into a small fast one: features, scaler, dates in one file"),
     "evaluate": ("models:evaluate", "judge a forecaster on later candles"),
     "predict": ("models:predict", "forecasts of every candle as a table"),
+    "live": ("live:live", "forecasts as candles close, one line of JSON each"),
     "export": ("export:export", "a student as C, fixed-point C, ONNX or Verilog, checked"),
     "selfdistill": ("selfdistill:selfdistill", "generations of one network that teach each other"),
     "federate": ("federate:federate", "federated distillation between markets"),
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fastkd: error: the command line needs cyclopts: pip install 'fastkd[cli]'", file=sys.stderr)
         return USER_ERROR
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning
         try:
             tokens, config = _taken([token for token in tokens if token != "--debug"])

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import tempfile
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def doctor(*, json: Json = None) -> int:
         print("needs     " + ", ".join(f"{name} {version or 'MISSING'}" for name, version in packages.items()))
         for extra, versions in extras.items():
             has = ", ".join(f"{name} {version or '-'}" for name, version in versions.items())
-            print(f"{extra:9} {has}")
+            print(textwrap.fill(f"{extra:9} {has}", 80, subsequent_indent=" " * 10))
         for fault in faults:
             print(f"problem   {fault}")
         print("All is well." if not faults else f"{len(faults)} problem(s).")

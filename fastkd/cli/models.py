@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastkd.forecast import Forecaster, Labels
     from fastkd.market import Candles
 
-__all__ = ["distill", "evaluate", "predict", "train"]
+__all__ = ["distill", "evaluate", "load_forecaster", "predict", "train"]
 
 KINDS = {"direction": "Direction", "barrier": "TripleBarrier", "regime": "RegimeAhead", "return": "Return"}
 
@@ -244,7 +244,7 @@ def evaluate(
 
     check({"--plot": plot, "--json": json}, {"the candles": candles, "the model": [model]})
     check_plot(plot)
-    found = _loaded(model)
+    found = load_forecaster(model)
     tables = read_all(candles, source)
     report = found.evaluate(tables, walk_forward=walk_forward, any_symbol=any_symbol, progress=say_steps(quiet))
     _end_steps(quiet)
@@ -291,7 +291,7 @@ def predict(
     check({"--output": output, "--json": json}, {"the candles": candles, "the model": [model]})
     if not 0 <= threshold <= 1:
         raise ValueError(f"--threshold must lie in [0, 1]; got {threshold}")
-    found = _loaded(model)
+    found = load_forecaster(model)
     if len(candles) > 1:
         raise ValueError("forecasts are of one market: give one file of candles")
     (table,) = read_all(candles, source)
@@ -371,7 +371,7 @@ def _end_steps(quiet: bool) -> None:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def _loaded(path: Path) -> Forecaster:
+def load_forecaster(path: Path) -> Forecaster:
     import fastkd
     from fastkd.forecast import Forecaster
 
@@ -423,7 +423,8 @@ def _report(
     print(_table(models))
     print(f"\n{found.report_}\n")
     print(f"One forecast takes {p50:.2f} µs. Written: {output}")
-    print(f"Next: fastkd live {output}, or fastkd predict {output} CANDLES")
+    print(f"Next: fastkd live {output}")
+    print(f"  or  fastkd predict {output} CANDLES")
 
 
 def _table(models: dict[str, Forecaster]) -> str:

@@ -44,11 +44,14 @@ def report_text(report: EvaluationReport) -> str:
 
 
 def _verdict(report: EvaluationReport) -> list[str]:
-    majority = (
-        "beats the majority baseline" if report.beats_majority else "does not measurably beat the majority baseline"
-    )
+    if report.beats_majority:
+        majority = "beats the majority baseline"
+    elif report.overall.intervals["lead"].high < 0:
+        majority = "is measurably worse than the majority baseline"
+    else:
+        majority = "does not measurably beat the majority baseline"
     shares = "knows more than the class shares" if report.has_skill else "does not know more than the class shares"
-    return [f"The model {majority}; by log-loss it {shares}."]
+    return [f"The model {majority};", f"by log-loss it {shares}."]
 
 
 def _confusion(report: EvaluationReport) -> list[str]:
@@ -61,16 +64,15 @@ def _confusion(report: EvaluationReport) -> list[str]:
 
 
 def _table(title: str, parts: tuple[Part, ...]) -> list[str]:
-    width = max(10, *(len(part.name) + 2 for part in parts))
-    head = f"  {title:{width}}{'rows':>9}{'majority':>10}{'accuracy':>10}{'lead':>8}  {'interval of lead':18}"
-    lines = [head + f"{'balanced':>9}{'MCC':>8}{'log-loss':>10}{'no skill':>10}"]
+    width = max(9, *(len(part.name) + 1 for part in parts))
+    head = f"{title:{width}}{'rows':>8}{'majority':>9}{'accuracy':>9}{'lead':>6}  {'interval':13}"
+    lines = [head + f"{'balanced':>9}{'MCC':>6}{'log-loss':>9}"]
     for part in parts:
         figures = part.evaluation
         lines.append(
-            f"  {part.name:{width}}{figures.n:9,}{100 * figures.majority:z8.1f} %{_value(part, 'accuracy'):>10}"
-            f"{100 * figures.lead:+z8.1f}  {_interval(part, 'lead'):18}"
-            f"{_value(part, 'balanced_accuracy'):>9}{figures.mcc:z8.3f}{figures.log_loss:z10.4f}"
-            f"{figures.no_skill_log_loss:z10.4f}"
+            f"{part.name:{width}}{figures.n:8,}{100 * figures.majority:z7.1f} %{_value(part, 'accuracy'):>9}"
+            f"{100 * figures.lead:+z6.1f}  {_interval(part, 'lead'):13}"
+            f"{_value(part, 'balanced_accuracy'):>9}{figures.mcc:z6.2f}{figures.log_loss:z9.4f}"
         )
     return lines
 

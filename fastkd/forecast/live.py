@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from fastkd._core._native import LiveCore, ReaderCore
 from fastkd.features import FeatureSet, FeatureStream
-from fastkd.market import Candle, CandleError, Candles, CandleStore
-from fastkd.market.stream import LiveCandle
+from fastkd.market import Candle, CandleError, Candles, CandleStore, LiveCandle
 from fastkd.market.times import MONTH, normalize_interval, utc_text
 
 __all__ = ["LiveForecaster", "reader_of"]
@@ -121,7 +120,7 @@ class LiveForecaster(LiveCore):
     ) -> None:
         self.features, self.model = features, model
         self.interval, self.symbol, self.on_gap = normalize_interval(interval), symbol, on_gap
-        self.classes_ = getattr(model, "classes_", None)
+        self.classes_: Any = getattr(model, "classes_", None)
         self.n_warmup = features.n_warmup
 
     # -- state --------------------------------------------------------------------------------------------------------
@@ -156,8 +155,10 @@ class LiveForecaster(LiveCore):
 
     # -- candles ------------------------------------------------------------------------------------------------------
 
-    def predict_proba(self, candles: Candles) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """What `push` would have said of each candle of a table, gaps stepped over, and when; see `Forecaster`.
+    def predict_proba(
+        self, candles: Candles, *, others: Mapping[str, Candles] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """What `push` would have said of each candle of a table, gaps stepped over, and when.
 
         Returns
         -------
@@ -165,7 +166,7 @@ class LiveForecaster(LiveCore):
         known_at_ms : (rows,), int64
         """
         self._require_market(candles.symbol, candles.interval)
-        X, known_at_ms = self.features.compute(candles)
+        X, known_at_ms = self.features.compute(candles, others)
         return self.reader.read(X), known_at_ms
 
     def warm_up(self, candles: Candles | CandleStore, *, category: str = "linear") -> NDArray[Any] | None:
@@ -239,8 +240,8 @@ class LiveForecaster(LiveCore):
         symbol : str, optional
             For this symbol of `push_many` alone.
         """
-        classes = getattr(model, "classes_", None)
-        if (classes is None) != (self.classes_ is None) or (classes is not None and list(classes) != list(self.classes_)):
+        classes: Any = getattr(model, "classes_", None)
+        if not np.array_equal(classes, self.classes_):
             raise ValueError(f"the model forecasts {classes}; this forecaster {self.classes_}")
         self._exchange(reader_of(model), symbol)
         if symbol is None:

@@ -85,15 +85,18 @@ def test_verdicts():
     good = ev.evaluation_report(y, proba, resamples=200)
     assert good.beats_majority
     assert good.has_skill
-    assert "beats the majority baseline; by log-loss it knows more" in str(good)
+    assert "beats the majority baseline;\nby log-loss it knows more" in str(good)
     shuffled, _ = draw(3, 2000, skill=0)
     bad = ev.evaluation_report(shuffled, proba, resamples=200)
     assert not bad.beats_majority
     assert not bad.has_skill
-    assert "does not measurably beat the majority baseline; by log-loss it does not know more" in str(bad)
+    assert "does not measurably beat the majority baseline;\nby log-loss it does not know more" in str(bad)
+    wrong = ev.evaluation_report((y + 1) % 3, proba, resamples=200)  # a lead of -10 points is no "does not beat"
+    assert "is measurably worse than the majority baseline" in str(wrong)
     constant = ev.evaluation_report(y, np.tile(ev.class_shares(y), (2000, 1)), resamples=200)
     assert not constant.beats_majority
     assert constant.overall.intervals["lead"] == (0.0, 0.0)
+    assert "does not measurably beat" in str(constant)
     assert constant.overall.intervals["mcc"] == (0.0, 0.0)
 
 
