@@ -142,6 +142,8 @@ cdef class LiveCore:
         cdef cnp.npy_intp[2] dims = [n, outputs]
         cdef FeedCore feed
         cdef ReaderCore own
+        cdef Scratch many = self.many  # nobody else's while this call runs: reading a candle may run code of the caller
+        cdef int64_t room = self.room
         cdef fkd.fkd_candle *c
         cdef double *rows
         cdef int64_t *places
@@ -153,14 +155,14 @@ cdef class LiveCore:
             raise ValueError("push_many takes no features of other symbols: use one LiveForecaster a symbol")
         cdef cnp.ndarray result = target(out, 2, dims, self.reader.typenum, "out")
         cdef char *to = <char *>cnp.PyArray_DATA(result)
-        if n > self.room:
-            self.many, self.room = Scratch(n * (sizeof(fkd.fkd_candle) + 8 * columns + 8 * outputs + 16)), n
-        cdef Scratch many = self.many  # a candle of another kind may run code that calls this again
+        self.many, self.room = None, 0
+        if n > room:
+            many, room = Scratch(n * (sizeof(fkd.fkd_candle) + 8 * columns + 8 * outputs + 16)), n
         c = <fkd.fkd_candle *>many.data
-        rows = <double *>(c + self.room)
-        y = <char *>(rows + self.room * columns)
-        places = <int64_t *>(y + 8 * self.room * outputs)
-        pointers = <void **>(places + self.room)
+        rows = <double *>(c + room)
+        y = <char *>(rows + room * columns)
+        places = <int64_t *>(y + 8 * room * outputs)
+        pointers = <void **>(places + room)
         cdef list feeds = self.feeds_of(candles)
         for symbol, candle in candles.items():  # first all checks, then all changes
             if i == n:
@@ -195,6 +197,7 @@ cdef class LiveCore:
                 if symbols[places[i]] in self.readers:
                     own, work = self.readers[symbols[places[i]]]
                     own.table.candle_read(&own.c, rows + i * columns, 1, to + places[i] * outputs * item, (<Scratch>work).data)
+        self.many, self.room = many, room
         return result
 
     cdef list feeds_of(self, dict candles):
