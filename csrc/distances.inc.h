@@ -1,4 +1,9 @@
 /* distances.inc.h: squared distances between rows in their own precision and with fused multiply-add: a first look, which most often does. */
+#ifndef FKD_TURNS
+#define FKD_TURNS
+/* The t-th group of worker `first` of `step`: 0 1 2 | 2 1 0 | 0 1 2 ... */
+FKD_INLINE int64_t turn_of(int64_t t, int64_t first, int64_t step) { return t * step + (t % 2 ? step - 1 - first : first); }
+#endif
 #define rough_tile FN(rough_tile)
 #define rough_tiles FN(rough_tiles)
 #define ROUGH_STEPS 64 /* squares that a lane sums before they go into a double */
@@ -89,7 +94,7 @@ static void FN(fkd_rough_distances)(const REAL *const *rows, int64_t n, int64_t 
     const int64_t have = d - c < ROUGH_COLUMNS ? d - c : ROUGH_COLUMNS;
     int64_t tile = c + 2 * ROUGH_COLUMNS <= d ? 0 : n * each;
     for (int64_t top = 0; top < n; top += ROUGH_ROWS)
-      for (int64_t g = first * 4; g < n && g < top + ROUGH_ROWS; g += step * 4)
+      for (int64_t t = 0, g; g = 4 * turn_of(t, first, step), g < n && g < top + ROUGH_ROWS; ++t)
         for (int64_t j = g > top ? g : top; j < n && j < top + ROUGH_ROWS; j += 4) {
           const REAL *fetch = g < j && tile % each == 0 && tile / each < n ? rows[tile / each] + c + ROUGH_COLUMNS : NULL;
           rough_tiles(rows, g, j, n - j < 4 ? (int)(n - j) : 4, c, have, fetch, out, n);

@@ -18,6 +18,7 @@
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
+#define FKD_NEAR 528       /* doubles of scratch a row for near_distances */
 #define FKD_WINDOWS 64     /* the same for windows of many steps, in training and prediction */
 
 enum { FKD_NO_TEACHER = 0, FKD_LOGITS = 1, FKD_PROBABILITIES = 2 };     /* fkd_distill.teacher */
@@ -87,11 +88,12 @@ typedef struct {
 /* How the columns of n rows are sorted. Runs of 1 .. 32 rows begin at runs[0] = 0, runs[1] ... and are sorted; then come comparators, of
  * which (a, b) = pairs[2 k], pairs[2 k + 1] leaves the smaller in row a. Afterwards the rows are sorted, at least those of the ranks asked
  * for; with `halves` their first (n + 1) / 2 and the rest are, each on its own, which does for ranks lo .. n - lo - 1 if they are no more
- * than two or 2 lo <= n / 2. */
+ * than two or 2 lo <= n / 2. `integers`: floats are compared as integers, where the ISA can; same bits, sooner where
+ * fkd_integers_first() says so. */
 typedef struct {
   const uint16_t *runs, *pairs;
   int64_t n_runs, n_pairs;
-  int halves;
+  int halves, integers;
 } fkd_sorter;
 
 /* What a network learns from, row-aligned with X: labels (n) and / or teacher (n, C) for FKD_CLASSES; values (n, outputs)
@@ -191,5 +193,8 @@ typedef struct {
 
 /* The table of that name, the best one for name = NULL, or NULL if the build or the CPU lacks it. */
 const fkd_table *fkd_get_table(const char *name);
+
+/* 1 where this processor takes minima of 32-bit integers sooner than those of floats. */
+int fkd_integers_first(void);
 
 #endif

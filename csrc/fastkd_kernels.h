@@ -69,8 +69,8 @@ FKD_KERNEL(int, finite, (const fkd_real *x, int64_t d))
 FKD_KERNEL(int, order, (const fkd_real *const *rows, int64_t n, int64_t c0, int64_t c1, const fkd_sorter *how,
                         int64_t lo, int64_t hi, int64_t keep, fkd_real *out, fkd_real *scratch))
 
-/* out[i, j] += |rows[i] - rows[j]|^2 for i < j, out (n, n), for the groups first, first + step ... of 4 rows i each:
- * workers share groups. Overflow gives inf. Same bits, for any step. */
+/* out[i, j] += |rows[i] - rows[j]|^2 for i < j, out (n, n), for every group g of 4 rows i that is worker `first`'s of
+ * `step`: in turn, and back again, since later groups have fewer pairs. Overflow gives inf. Same bits, for any step. */
 FKD_KERNEL(void, sq_distances, (const fkd_real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step,
                                 double *out))
 
@@ -79,8 +79,13 @@ FKD_KERNEL(void, sq_distances, (const fkd_real *const *rows, int64_t n, int64_t 
 FKD_KERNEL(void, rough_distances, (const fkd_real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step,
                                    double *out))
 
-/* out[c] = sum_i weights[i] * rows[i][c], in double, in that order. out may be one of the rows. Same bits. */
-FKD_KERNEL(void, combine, (const fkd_real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1,
+/* The same within 1e-9 of itself for both types: in double, but fused. scratch: FKD_NEAR n doubles. */
+FKD_KERNEL(void, near_distances, (const fkd_real *const *rows, int64_t n, int64_t d, int64_t first, int64_t step,
+                                  double *out, double *scratch))
+
+/* out[c] = sum_i weights[i] * rows[i][c], in double, in that order; the mean if weights is NULL. out may be one of the
+ * rows. Same bits. Returns 1 if all of out is finite. */
+FKD_KERNEL(int, combine, (const fkd_real *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1,
                            fkd_real *out))
 
 /* sum_c ((at[c] - m[c]) scale)^2 over columns c0 .. c1 - 1, m what combine would write, but finite. Same bits. */

@@ -5,9 +5,15 @@
 #define wload ROWS_(wload)
 #define wstore ROWS_(wstore)
 #define tile_distances ROWS_(tile_distances)
-#define add_rows ROWS_(add_rows)
-#define block_sums ROWS_(block_sums)
-#define ROW_BLOCK 1024 /* whose sums stay in L1, while rows are read in long runs */
+#define sum_columns ROWS_(sum_columns)
+#define sum_tile ROWS_(sum_tile)
+#define sum_ahead ROWS_(sum_ahead)
+#if defined(FKD_AVX512) || defined(FKD_NEON) /* sums kept in registers */
+#define SUM_VECTORS 16
+#else
+#define SUM_VECTORS 8
+#endif
+#define SUM_COLUMNS (SUM_VECTORS * VL)
 
 #if VL == 1
 FKD_INLINE V wload(const ROW *p) { return (V)*p; }
@@ -69,7 +75,7 @@ static void ROWS_(fkd_sq_distances)(const ROW *const *rows, int64_t n, int64_t d
   enum { COLUMNS = 1024, FOUR = 4 };
   for (int64_t c = 0; c < d; c += COLUMNS) {
     const int64_t have = d - c < COLUMNS ? d - c : COLUMNS;
-    for (int64_t g = first * FOUR; g < n; g += step * FOUR) /* groups of 4 rows are what workers share out, whatever TI is */
+    for (int64_t t = 0, g; g = FOUR * turn_of(t, first, step), g < n; ++t) /* groups of 4 rows are what workers share out, whatever TI is */
       for (int64_t i = g; i < g + FOUR && i < n; i += TI)
         for (int64_t j = i / TJ * TJ; j < n; j += TJ) {
           const ROW *a[TI], *b[TJ];
@@ -84,59 +90,105 @@ static void ROWS_(fkd_sq_distances)(const ROW *const *rows, int64_t n, int64_t d
   }
 }
 
-/* sums[k] += w[0] rows[0][k] + w[1] rows[1][k] ... one after the other, for `count` rows; fetches as much of the rows `ahead` meanwhile */
-FKD_INLINE void add_rows(const ROW *const *rows, const double *w, int count, int64_t c, int64_t have, const ROW *const *ahead, int64_t at,
-                         double *sums) {
+/* float rows are widened block by block, and then taken as double ones */
+static void ROWS_(fkd_near_distances)(const ROW *const *rows, int64_t n, int64_t d, int64_t first, int64_t step, double *out,
+                                      double *scratch) {
+#if ROW_SINGLE
+  enum { COLUMNS = 512, STRIDE = 520 }; /* not all rows into the same cache sets */
+  const double **wide = (const double **)(void *)(scratch + STRIDE * n);
+  for (int64_t i = 0; i < n; ++i) wide[i] = scratch + STRIDE * i;
+  for (int64_t c = 0; c < d; c += COLUMNS) {
+    const int64_t have = d - c < COLUMNS ? d - c : COLUMNS;
+    for (int64_t i = 0; i < n; ++i) {
+      const ROW *p = rows[i] + c;
+      double *to = scratch + STRIDE * i;
+      int64_t k = 0;
+      for (; k + VL <= have; k += VL) vstore(to + k, wload(p + k));
+      for (; k < have; ++k) to[k] = p[k];
+    }
+    fkd_rough_distances_f64(wide, n, have, first, step, out);
+  }
+#else
+  (void)scratch;
+  fkd_rough_distances_f64(rows, n, d, first, step, out);
+#endif
+}
+
+/* sums[k] = sum_i weights[i] rows[i][c + k] for `vectors` vectors of columns, in registers, row by row; without weights the plain sum,
+ * with a fused addition since x * 1 is x. `ahead`: how many columns on to fetch, 0 for none. */
+FKD_INLINE void sum_columns(const ROW *const *rows, int64_t n, const double *weights, int64_t c, int vectors, int64_t ahead, double *sums) {
   enum { LINE = 64 / sizeof(ROW) };
-  int64_t k = 0;
-  for (; k + LINE <= have; k += LINE) {
-    FKD_UNROLL
-    for (int i = 0; i < count; ++i) FKD_PREFETCH(ahead[i] + at + k);
-    FKD_UNROLL
-    for (int u = 0; u < LINE; u += VL) {
-      V s = vload(sums + k + u);
+  V s[SUM_VECTORS];
+  FKD_UNROLL
+  for (int u = 0; u < vectors; ++u) s[u] = vset1(0);
+  for (int64_t i = 0; i < n; ++i) {
+    const ROW *p = rows[i] + c;
+    if (ahead) {
       FKD_UNROLL
-      for (int i = 0; i < count; ++i) s = s + vset1(w[i]) * wload(rows[i] + c + k + u);
-      vstore(sums + k + u, s);
+      for (int k = 0; k < vectors * VL; k += LINE) FKD_PREFETCH_FAR(p + ahead + k);
+    }
+    if (weights) {
+      const V w = vset1(weights[i]);
+      FKD_UNROLL
+      for (int u = 0; u < vectors; ++u) s[u] = s[u] + w * wload(p + u * VL);
+    } else {
+      FKD_UNROLL
+      for (int u = 0; u < vectors; ++u) s[u] = vfma(wload(p + u * VL), vset1(1), s[u]);
     }
   }
-  for (; k < have; ++k)
-    for (int i = 0; i < count; ++i) sums[k] = sums[k] + w[i] * (double)rows[i][c + k];
+  FKD_UNROLL
+  for (int u = 0; u < vectors; ++u) vstore(sums + u * VL, s[u]);
 }
 
-/* sums[k] = sum_i weights[i] rows[i][c + k] for `have` <= ROW_BLOCK columns of the c1 */
-static void block_sums(const ROW *const *rows, int64_t n, const double *weights, int64_t c, int64_t have, int64_t c1, double *sums) {
-  enum { FEW = 4 };
-  int64_t i = 0;
-  memset(sums, 0, (size_t)have * sizeof(double));
-  for (; i + FEW <= n; i += FEW) {
-    const int more = i + 2 * FEW <= n; /* rows in this block; else the first ones in the next, if that is whole */
-    add_rows(rows + i, weights + i, FEW, c, have, rows + (more ? i + FEW : 0), more || c + 2 * ROW_BLOCK > c1 ? c : c + ROW_BLOCK, sums);
+/* The same for `have` <= SUM_COLUMNS columns, and the mean without weights */
+FKD_INLINE void sum_tile(const ROW *const *rows, int64_t n, const double *weights, int64_t c, int64_t have, int64_t ahead, double *sums) {
+  int64_t k = 0;
+  if (have == SUM_COLUMNS) {
+    if (!weights) sum_columns(rows, n, NULL, c, SUM_VECTORS, ahead, sums);
+    else sum_columns(rows, n, weights, c, SUM_VECTORS, ahead, sums);
+    k = have;
   }
-  for (; i < n; ++i) add_rows(rows + i, weights + i, 1, c, have, rows + i, c, sums);
+  for (; k + VL <= have; k += VL) sum_columns(rows, n, weights, c + k, 1, 0, sums + k);
+  for (; k < have; ++k) {
+    sums[k] = 0;
+    for (int64_t i = 0; i < n; ++i) sums[k] = sums[k] + (weights ? weights[i] : 1) * (double)rows[i][c + k];
+  }
+  if (!weights) {
+    const double share = 1 / (double)n;
+    for (int j = 0; j < SUM_COLUMNS; ++j) sums[j] = sums[j] * share;
+  }
 }
 
-static void ROWS_(fkd_combine)(const ROW *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, ROW *out) {
-  double sums[ROW_BLOCK];
-  for (int64_t c = c0; c < c1; c += ROW_BLOCK) {
-    const int64_t have = c1 - c < ROW_BLOCK ? c1 - c : ROW_BLOCK;
+/* How far ahead of column c to fetch: two tiles, where rows come from memory and go on that far. */
+FKD_INLINE int64_t sum_ahead(int64_t n, int64_t c, int64_t c0, int64_t c1) {
+  return n * (c1 - c0) * (int64_t)sizeof(ROW) > 1 << 21 && c + 3 * SUM_COLUMNS <= c1 ? 2 * SUM_COLUMNS : 0;
+}
+
+static int ROWS_(fkd_combine)(const ROW *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, ROW *out) {
+  double sums[SUM_COLUMNS];
+  int finite = 1;
+  memset(sums, 0, sizeof sums);
+  for (int64_t c = c0; c < c1; c += SUM_COLUMNS) {
+    const int64_t have = c1 - c < SUM_COLUMNS ? c1 - c : SUM_COLUMNS;
     int64_t k = 0;
-    block_sums(rows, n, weights, c, have, c1, sums);
+    sum_tile(rows, n, weights, c, have, sum_ahead(n, c, c0, c1), sums);
     for (; k + VL <= have; k += VL) wstore(out + c + k, vload(sums + k));
     for (; k < have; ++k) out[c + k] = (ROW)sums[k];
+    finite &= ROWS_(fkd_finite)(out + c, have);
   }
+  return finite;
 }
 
 static double ROWS_(fkd_gap)(const ROW *const *rows, int64_t n, const double *weights, int64_t c0, int64_t c1, const ROW *at,
                              double scale) {
-  double sums[ROW_BLOCK], t[8];
+  double sums[SUM_COLUMNS], t[8];
   V s[RV];
   for (int u = 0; u < RV; ++u) s[u] = vset1(0);
-  memset(t, 0, sizeof t);
-  for (int64_t c = c0; c < c1; c += ROW_BLOCK) {
-    const int64_t have = c1 - c < ROW_BLOCK ? c1 - c : ROW_BLOCK;
+  memset(t, 0, sizeof t), memset(sums, 0, sizeof sums);
+  for (int64_t c = c0; c < c1; c += SUM_COLUMNS) {
+    const int64_t have = c1 - c < SUM_COLUMNS ? c1 - c : SUM_COLUMNS;
     int64_t k = 0;
-    block_sums(rows, n, weights, c, have, c1, sums);
+    sum_tile(rows, n, weights, c, have, sum_ahead(n, c, c0, c1), sums);
     for (; k + 8 <= have; k += 8) {
       ROW mean[8];
       FKD_UNROLL
@@ -160,6 +212,8 @@ static double ROWS_(fkd_gap)(const ROW *const *rows, int64_t n, const double *we
 #undef wload
 #undef wstore
 #undef tile_distances
-#undef add_rows
-#undef block_sums
-#undef ROW_BLOCK
+#undef sum_columns
+#undef sum_tile
+#undef sum_ahead
+#undef SUM_VECTORS
+#undef SUM_COLUMNS

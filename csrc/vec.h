@@ -7,6 +7,7 @@
  *   V, VI         a vector of VL reals, of VL integers of the same width; a comparison gives a VI of -1 (true) and 0
  *   + - * / on V, + - & | ~ >> on VI     plain operators (VL = 1: V is REAL itself)
  *   vset1 vload vstore vmin vmax vsel vfma vsqrt vabs vasint vasreal vshl vany VCMP
+ *   vimin vimax   of 32-bit integers, only where FKD_VIMIN is defined
  *   load_part(p, have, fill), store_part(p, have, x)   the first `have` (>= 1) of VL reals; nothing beyond is touched
  *   fold_sum(x), fold_max(x)   over the lanes of one vector: lane i with lane i + VL / 2, then VL / 4 ...
  *   vmax(a, b) is a > b ? a : b and vmin(a, b) is a < b ? a : b, so that a NaN in b survives, on every ISA.
@@ -32,6 +33,8 @@
 #define vasint FN(vasint)
 #define vasreal FN(vasreal)
 #define vany FN(vany)
+#define vimin FN(vimin)
+#define vimax FN(vimax)
 #define vshl FN(vshl)
 #define load_part FN(load_part)
 #define store_part FN(store_part)
@@ -65,6 +68,10 @@
 #define FKD_VBYTES 32
 #elif defined(FKD_AVX512)
 #define FKD_VBYTES 64
+#endif
+
+#if defined(FKD_NEON) || defined(FKD_AVX2) || defined(FKD_AVX512)
+#define FKD_VIMIN /* vimin and vimax of 32-bit integers are one instruction each */
 #endif
 
 #if FKD_VBYTES
@@ -132,6 +139,8 @@ FKD_INLINE V vabs(V x) { return (V)((VI)x & ~(VI)vset1((REAL)-0.0)); }
 #if FKD_BITS == 32
 #define FKD_MASK(m) _mm512_movepi32_mask((__m512i)(m))
 FKD_INLINE V vmin(V a, V b) { return _mm512_min_ps(a, b); }
+FKD_INLINE VI vimin(VI a, VI b) { return (VI)_mm512_min_epi32((__m512i)a, (__m512i)b); }
+FKD_INLINE VI vimax(VI a, VI b) { return (VI)_mm512_max_epi32((__m512i)a, (__m512i)b); }
 FKD_INLINE V vmax(V a, V b) { return _mm512_max_ps(a, b); }
 FKD_INLINE V vfma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 FKD_INLINE V vsqrt(V x) { return _mm512_sqrt_ps(x); }
@@ -150,6 +159,8 @@ FKD_INLINE int vany(VI m) { return FKD_MASK(m) != 0; }
 #elif defined(FKD_AVX2)
 #if FKD_BITS == 32
 FKD_INLINE V vmin(V a, V b) { return _mm256_min_ps(a, b); }
+FKD_INLINE VI vimin(VI a, VI b) { return (VI)_mm256_min_epi32((__m256i)a, (__m256i)b); }
+FKD_INLINE VI vimax(VI a, VI b) { return (VI)_mm256_max_epi32((__m256i)a, (__m256i)b); }
 FKD_INLINE V vmax(V a, V b) { return _mm256_max_ps(a, b); }
 FKD_INLINE V vfma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
 FKD_INLINE V vsqrt(V x) { return _mm256_sqrt_ps(x); }
@@ -184,6 +195,8 @@ FKD_INLINE V vmax(V a, V b) { return vsel(VCMP(a, >, b), a, b); }
 #if FKD_BITS == 32
 FKD_INLINE V vfma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
 FKD_INLINE V vsqrt(V x) { return vsqrtq_f32(x); }
+FKD_INLINE VI vimin(VI a, VI b) { return (VI)vminq_s32((int32x4_t)a, (int32x4_t)b); }
+FKD_INLINE VI vimax(VI a, VI b) { return (VI)vmaxq_s32((int32x4_t)a, (int32x4_t)b); }
 FKD_INLINE int vany(VI m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 #else
 FKD_INLINE V vfma(V a, V b, V c) { return vfmaq_f64(c, a, b); }

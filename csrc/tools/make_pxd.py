@@ -86,7 +86,8 @@ def make(folder: Path) -> str:
         pointers = (f"{result} (*{name})({typed(unnamed(args), suffix)})" for result, name, args in listed)
         lines += struct(f"fkd_kernels_{suffix}", (f"{pointer} noexcept nogil" for pointer in pointers))
     lines += struct("fkd_table", fields(structs[-1][0], numbers))
-    lines += ["", *(f"    {line}" for line in re.findall(r"^([^#\n]*fkd_get_table\(.*\));", header, re.M))]
+    functions = re.findall(r"^([^#\n]* \**fkd_\w+\([^)*]*.*\));", header, re.M)
+    lines += ["", *(f"    {line}".replace("(void)", "()") for line in functions)]
     return HEAD + "\n".join([*lines, "", *(for_both(r, n, arguments(a)) + "\n" for r, n, a in listed)])
 
 

@@ -14,6 +14,8 @@ cdef class RecipeCore:
                   tuple windows=(), int64_t n_others=0, double limit=INFINITY, bint log1p=False):
         cdef int64_t i
         cdef int64_t *to
+        if kind not in RECIPE_KINDS:
+            raise ValueError(f"the recipe must be one of {', '.join(RECIPE_KINDS)}; got {kind!r}")
         self.c.kind, self.c.columns, self.c.warmup, self.c.volume_window = RECIPE_KINDS[kind], columns, warmup, volume_window
         self.c.limit, self.c.log1p, self.c.n_others = limit, log1p, n_others
         self.c.n_horizons, self.c.n_windows = len(horizons), len(windows)
@@ -22,6 +24,10 @@ cdef class RecipeCore:
         if not (columns >= 1 and warmup >= 0 and n_others >= 0 and min(lengths, default=1) >= 1
                 and max(lengths, default=0) <= warmup and 1 <= volume_window <= warmup + (kind != "condense6")):
             raise ValueError(f"lengths beyond the warm-up of {warmup} candles: {lengths}, {volume_window}")
+        made = {"ohlcv4": 4, "regime3": 3, "condense6": 6}.get(kind, len(horizons) * (1 + <object>n_others) + 3 * len(windows) + 7)
+        if columns != made:
+            raise ValueError(f"the recipe {kind} with these lengths makes {made} columns; got {columns}")
+        checked_total((<object>warmup + 1) * (11 + 2 * <object>n_others), "a window of candles")
         cdef double divisor[3]
         cdef double *scales
         divisor[0], divisor[1], divisor[2] = 1.0, 4.0 * 0.69314718055994530942, 1.0
@@ -96,7 +102,7 @@ cdef class FeedCore:
         read_candle(candle, &c)
         if self.c.recipe.n_others:
             if (code := self.table.candle_check(&self.c, state, &c)) >= 0:
-                closes = <cnp.ndarray>self._closes(c.start_ms, others)
+                closes = require_plain(self._closes(c.start_ms, others), cnp.NPY_DOUBLE, (self.c.recipe.n_others,), "closes")
         elif others:
             raise ValueError(f"these features take no other symbols; got {', '.join(others)}")
         code = self.table.candle_push(&self.c, state, &c, <double *>cnp.PyArray_DATA(closes), row)
@@ -201,8 +207,8 @@ cdef Scratch new_state(RecipeCore recipe):
 
 cdef Scratch two_rows(object offset, object scale, int64_t n):
     cdef Scratch both = Scratch(16 * n)
-    cdef cnp.ndarray a = require_plain(np.ascontiguousarray(offset, np.float64), cnp.NPY_DOUBLE, (n,), "offset")
-    cdef cnp.ndarray b = require_plain(np.ascontiguousarray(scale, np.float64), cnp.NPY_DOUBLE, (n,), "scale")
+    cdef cnp.ndarray a = require_plain(_check.plain(offset, np.float64), cnp.NPY_DOUBLE, (n,), "offset")
+    cdef cnp.ndarray b = require_plain(_check.plain(scale, np.float64), cnp.NPY_DOUBLE, (n,), "scale")
     memcpy(both.data, cnp.PyArray_DATA(a), 8 * n)
     memcpy(<double *>both.data + n, cnp.PyArray_DATA(b), 8 * n)
     return both

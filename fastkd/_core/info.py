@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 import warnings
-from importlib.machinery import EXTENSION_SUFFIXES
 
 import fastkd._core._native as _native
 
@@ -51,20 +50,18 @@ def build_info() -> dict[str, object]:
     -------
     dict
         `isa` in use; `available`, what this build and CPU can run, best first; `machine`; `module`, the file;
-        `stable_abi`, whether it serves several versions of Python; `gil`, whether this process has one; `notice`.
+        `gil`, whether this process has one; `notice`, what is wrong with it, or "".
 
     Examples
     --------
     >>> build_info()["isa"] in build_info()["available"]
     True
     """
-    module = str(_native.__file__)
     return {
         "isa": str(_native.isa()),
         "available": tuple(_native.available_isas()),
         "machine": platform.machine(),
-        "module": module,
-        "stable_abi": not module.endswith(EXTENSION_SUFFIXES[0]),  # which names one version of Python
+        "module": str(_native.__file__),
         "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
         "notice": notice(),
     }

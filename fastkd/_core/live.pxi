@@ -139,6 +139,9 @@ cdef class LiveCore:
         cdef cnp.npy_intp[2] dims = [n, outputs]
         cdef FeedCore feed
         cdef ReaderCore own
+        cdef Scratch many = self.many  # nobody else's while this call runs: reading a candle may run code of the caller
+        cdef int64_t room = self.room
+        cdef list held = []
         cdef fkd.fkd_candle *c
         cdef double *rows
         cdef int64_t *places
@@ -150,13 +153,14 @@ cdef class LiveCore:
             raise ValueError("push_many takes no features of other symbols: use one LiveForecaster a symbol")
         cdef cnp.ndarray result = target(out, 2, dims, self.reader.typenum, "out")
         cdef char *to = <char *>cnp.PyArray_DATA(result)
-        if n > self.room:
-            self.many, self.room = Scratch(n * (sizeof(fkd.fkd_candle) + 8 * columns + 8 * outputs + 16)), n
-        c = <fkd.fkd_candle *>self.many.data
-        rows = <double *>(c + self.room)
-        y = <char *>(rows + self.room * columns)
-        places = <int64_t *>(y + 8 * self.room * outputs)
-        pointers = <void **>(places + self.room)
+        self.many, self.room = None, 0
+        if n > room:
+            many, room = Scratch(n * (sizeof(fkd.fkd_candle) + 8 * columns + 8 * outputs + 16)), n
+        c = <fkd.fkd_candle *>many.data
+        rows = <double *>(c + room)
+        y = <char *>(rows + room * columns)
+        places = <int64_t *>(y + 8 * room * outputs)
+        pointers = <void **>(places + room)
         for symbol, candle in candles.items():  # first all checks, then all changes
             pointers[i] = NULL
             if candle is not None:
@@ -167,7 +171,8 @@ cdef class LiveCore:
                 code = feed.table.candle_check(&feed.c, feed.words(), c + i)
                 if code < 0:
                     raise candle_error(f"{symbol}: {feed._refusal(code, c[i].start_ms, candle)}")
-                pointers[i] = <void *>feed  # alive in self.feeds
+                pointers[i] = <void *>feed
+                held.append(feed)
             i += 1
         for i in range(n):
             if pointers[i] != NULL:
@@ -189,6 +194,7 @@ cdef class LiveCore:
                 if symbols[places[i]] in self.readers:
                     own, work = self.readers[symbols[places[i]]]
                     own.table.candle_read(&own.c, rows + i * columns, 1, to + places[i] * outputs * item, (<Scratch>work).data)
+        self.many, self.room = many, room
         return result
 
     def _new_feed(self, symbol):

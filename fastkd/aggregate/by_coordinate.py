@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import numpy as np
 
 from fastkd import _check
-from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, order, require, sums, targets
-from fastkd.aggregate.updates import Updates, read, without_rejected
+from fastkd.aggregate.compute import Plan
+from fastkd.aggregate.read import Unscreened, Updates, as_count, require
+from fastkd.aggregate.sorting import sorter
+from fastkd.aggregate.walk import walk
 
 __all__ = ["meamed", "mean", "median", "trimmed_mean"]
 
-Ranks = tuple[int, int, int]  # lo, hi and keep, as `order` takes them
+MEAN = Plan()
 
 
 def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -21,22 +23,22 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
 
     Parameters
     ----------
-    updates : array of shape (n, d), or sequence of n arrays of one shape, or of n lists of layer arrays
-        Updates of n clients; see `fastkd.aggregate` on what becomes of NaN and inf.
+    updates : array of shape (n, d), or sequence of n arrays of one shape, of n lists of layer arrays or of n dicts
+        Updates of n clients; see `fastkd.aggregate` on what becomes of NaN and inf, and of whole numbers in a dict.
     weights : array of shape (n,), optional
         Weights of the clients, finite, >= 0, not all zero; equal by default. Those of rejected clients do not matter.
     workers : int
         Threads, -1 for one a core. The result does not depend on it.
-    out : ndarray or list of ndarrays, optional
-        Where to write: shape and dtype of one update.
+    out : ndarray, list or dict of ndarrays, optional
+        Where to write: shape and dtype of one update. An error leaves it as it was.
     return_info : bool
         Also return an `AggregateInfo`, whose gap to the mean takes one more pass over the updates (none where this is
         their plain mean).
 
     Returns
     -------
-    ndarray or list of ndarrays, shaped like one update
-        float32 if all updates are float32, else float64; with ``return_info`` a pair (result, info).
+    ndarray, list or dict of ndarrays, shaped like one update
+        Each array float32 if it is of all clients, else float64; with ``return_info`` a pair (result, info).
 
     Raises
     ------
@@ -51,29 +53,28 @@ def mean(updates: Any, *, weights: Any = None, workers: int = 1, out: Any = None
     >>> mean([[1.0, 2.0], [3.0, 6.0]], weights=[3, 1])
     array([1.5, 3. ])
     """
-    workers = as_workers(workers)
-    w = None if weights is None else _check.as_real(weights, "weights", np.float64)
-    bad = w is not None and not ((w >= 0) & np.isfinite(w)).all()  # which does not matter where the client is rejected
-    look = bad or out is not None  # an error must leave `out` as it was
-    u, _ = enough(read(updates, look=look), None)
-    gap = 0.0 if weights is None else None
-    flat = targets(u, out)
-    if not sums(u, _shares(w, u), flat, workers):
-        u, _ = enough(without_rejected(u), None)
-        combine(u, _shares(w, u), flat, workers)
-    return finish(u, flat, out, return_info, workers, gap=gap)
+    if weights is None:
+        return walk(updates, None, _plain, workers, out, return_info)
+    w = _check.as_real(weights, "weights", np.float64)
+    return walk(updates, None, lambda u, f, workers: Plan(weights=_shares(w, u)), workers, out, return_info)
 
 
-def _shares(w: np.ndarray | None, u: Updates) -> np.ndarray:
+def _plain(u: Updates, f: int, workers: int) -> Plan:
+    return MEAN
+
+
+def _shares(w: np.ndarray, u: Updates) -> np.ndarray:
     """Weights of the usable clients, with sum 1."""
-    if w is None:
-        return np.full(u.n, 1 / u.n)
     if w.shape != (u.given,):
         raise ValueError(f"weights must be {u.given} numbers, one a client; got shape {w.shape}")
-    w = w[u.clients]
+    if u.clients is not None:
+        w = w[u.clients]
     bad = np.flatnonzero(~((w >= 0) & np.isfinite(w)))
     if len(bad):
-        raise ValueError(f"weights must be finite and >= 0; got {w[bad[0]]} for client {u.clients[bad[0]]}")
+        if not u.screened:  # it does not matter where the client is rejected
+            raise Unscreened
+        i = bad[0] if u.clients is None else u.clients[bad[0]]
+        raise ValueError(f"weights must be finite and >= 0; got {w[bad[0]]} for client {i}")
     if not w.any():
         raise ValueError("weights of the usable clients are all zero")
     w = w / w.max()
@@ -93,9 +94,11 @@ def median(updates: Any, *, workers: int = 1, out: Any = None, return_info: bool
     >>> median([[1.0, 2.0], [3.0, 6.0], [1e9, -1e9]])
     array([3., 2.])
     """
-    workers = as_workers(workers)
-    u, flat = _by_rank(updates, None, lambda n, _: ((n - 1) // 2, n // 2 + 1, 0), workers, out)
-    return finish(u, flat, out, return_info, workers)
+    return walk(updates, None, _middle, workers, out, return_info)
+
+
+def _middle(u: Updates, f: int, workers: int) -> Plan:
+    return by_rank(u.n, (u.n - 1) // 2, u.n // 2 + 1)
 
 
 def trimmed_mean(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -123,14 +126,12 @@ def trimmed_mean(updates: Any, f: int, *, workers: int = 1, out: Any = None, ret
     >>> trimmed_mean([[1.0], [2.0], [3.0], [1e9]], f=1)
     array([2.5])
     """
-    workers, f = as_workers(workers), as_count(f, "f")
+    return walk(updates, as_count(f, "f"), _trimmed, workers, out, return_info)
 
-    def ranks(n: int, f: int) -> Ranks:
-        require(n, f, n > 2 * f, "n > 2f", "trimmed_mean", "Yin et al. 2018")
-        return f, n - f, 0
 
-    u, flat = _by_rank(updates, f, ranks, workers, out)
-    return finish(u, flat, out, return_info, workers)
+def _trimmed(u: Updates, f: int, workers: int) -> Plan:
+    require(u, f, u.n > 2 * f, "n > 2f", "trimmed_mean", "Yin et al. 2018")
+    return by_rank(u.n, f, u.n - f)
 
 
 def meamed(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -145,30 +146,15 @@ def meamed(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
     >>> meamed([[1.0], [2.0], [3.0], [1e9]], f=1)
     array([2.])
     """
-    workers, f = as_workers(workers), as_count(f, "f")
-
-    def ranks(n: int, f: int) -> Ranks:
-        require(n, f, n > 2 * f, "n > 2f", "meamed", "Xie, Koyejo and Gupta 2018")
-        return (n - 1) // 2, n // 2 + 1, n - f
-
-    u, flat = _by_rank(updates, f, ranks, workers, out)
-    return finish(u, flat, out, return_info, workers)
+    return walk(updates, as_count(f, "f"), _around, workers, out, return_info)
 
 
-def _by_rank(
-    updates: Any, f: int | None, ranks: Callable[[int, int], Ranks], workers: int, out: Any
-) -> tuple[Updates, list[np.ndarray]]:
-    """The usable updates and what `order` makes of them; `ranks` says which ranks of n values are wanted with f.
+def _around(u: Updates, f: int, workers: int) -> Plan:
+    require(u, f, u.n > 2 * f, "n > 2f", "meamed", "Xie, Koyejo and Gupta 2018")
+    return by_rank(u.n, (u.n - 1) // 2, u.n // 2 + 1, u.n - f)
 
-    The kernel itself notices NaN and inf, so that most updates are read once; `out` must not be written to before they
-    have been looked for, since an error must leave it as it was.
-    """
-    u, left = enough(read(updates, look=False), f)
-    look = out is not None or u.n <= 2 * left
-    if look:
-        u, left = enough(without_rejected(u), f)
-    flat = targets(u, out)
-    if not order(u, *ranks(u.n, left), flat, workers) and not look:
-        u, left = enough(without_rejected(u), f)
-        order(u, *ranks(u.n, left), flat, workers)
-    return u, flat
+
+@functools.lru_cache(maxsize=64)
+def by_rank(n: int, lo: int, hi: int, keep: int = 0) -> Plan:
+    """Means of ranks lo .. hi - 1 of each column, or of the `keep` values nearest to its median."""
+    return Plan(sorter(n, lo, hi, keep))

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
-from fastkd.aggregate.bulyan_choice import bulyan_choice
-from fastkd.aggregate.running import (
-    as_count,
-    as_workers,
-    combine,
-    enough,
-    finish,
-    order,
-    require,
-    sq_distances,
-    targets,
-    usable,
+from fastkd.aggregate.by_coordinate import by_rank
+from fastkd.aggregate.choose import (
+    KRUM,
+    bulyan_choice,
+    krum_scores_of,
+    lowest_scores,
+    neighbors_of,
+    within,
 )
-from fastkd.aggregate.scales import sq_distances_in_unit
-from fastkd.aggregate.screening import krum_scores_of, lowest_scores, rough_distances
-from fastkd.aggregate.updates import Updates, read, without_rejected
+from fastkd.aggregate.compute import Plan
+from fastkd.aggregate.distances import sq_distances
+from fastkd.aggregate.read import Unscreened, Updates, as_count, require
+from fastkd.aggregate.threads import as_workers
+from fastkd.aggregate.walk import attempt, walk
 
 __all__ = ["bulyan", "krum", "krum_scores", "multi_krum", "pairwise_sq_distances"]
-
-KRUM = "Blanchard et al. 2017"
 
 
 def pairwise_sq_distances(updates: Any, *, workers: int = 1) -> np.ndarray:
@@ -57,17 +54,27 @@ def pairwise_sq_distances(updates: Any, *, workers: int = 1) -> np.ndarray:
            [25.,  0.]])
     """
     workers = as_workers(workers)
-    u, _ = usable(updates)
-    D = sq_distances(u, workers)
-    if not len(u.rejected):
-        return D
-    n = u.given
-    every = np.full((n, n), np.nan)
-    every[np.ix_(u.clients, u.clients)] = D
+    u, D = attempt(updates, None, lambda u, f: _finite_distances(u, workers))
+    return _with_rejected(u, D, (u.given, u.given))
+
+
+def _finite_distances(u: Updates, workers: int) -> np.ndarray:
+    exact = sq_distances(u, workers)
+    if not u.screened and (u.n < 2 or not np.isfinite(exact.largest)):  # inf may be two huge updates, or one inf
+        raise Unscreened
+    return exact.D
+
+
+def _with_rejected(u: Updates, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of the updates that took part, with NaN for those that did not."""
+    if u.clients is None:
+        return found
+    every = np.full(shape, np.nan)
+    every[np.ix_(*[u.clients] * len(shape))] = found
     return every
 
 
-def krum_scores(updates: Any, f: int, *, workers: int = 1) -> np.ndarray:
+def krum_scores(updates: Any, f: int, *, neighbors: int | None = None, workers: int = 1) -> np.ndarray:
     """Krum's score of each client: the sum of its n - f - 2 smallest squared distances to others; NaN if rejected.
 
     Parameters and errors are those of `krum`.
@@ -79,17 +86,27 @@ def krum_scores(updates: Any, f: int, *, workers: int = 1) -> np.ndarray:
     array([ 10.,   5.,  13., 130.])
     """
     workers, f = as_workers(workers), as_count(f, "f")
-    u, f = _usable(updates, f, "krum_scores")
-    scores = np.full(u.given, np.nan)
-    scores[u.clients] = krum_scores_of(sq_distances(u, workers), u.n - f - 2)
-    return scores
+
+    def scores(u: Updates, f: int) -> np.ndarray:
+        require(u, f, u.n >= 2 * f + 3, "n >= 2f + 3", "krum_scores", KRUM)
+        return krum_scores_of(_finite_distances(u, workers), neighbors_of(u.n, f, neighbors))
+
+    u, found = attempt(updates, f, scores)
+    return _with_rejected(u, found, (u.given,))
 
 
-def krum(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
+def krum(
+    updates: Any,
+    f: int,
+    *,
+    neighbors: int | None = None,
+    workers: int = 1,
+    out: Any = None,
+    return_info: bool = False,
+) -> Any:
     """The update with the smallest Krum score (Blanchard et al. 2017); ties go to the lower index; n >= 2f + 3.
 
-    The score is the paper's, a sum of n - f - 2 squared distances, as in Flower; byzfl takes n - f - 1, so that its
-    Krum(f + 1) chooses as this does with f.
+    The score is the paper's, a sum of n - f - 2 squared distances, as in Flower; byzfl takes n - f - 1.
 
     Parameters
     ----------
@@ -97,6 +114,8 @@ def krum(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info
         As for `mean`.
     f : int
         Clients that may lie, >= 0.
+    neighbors : int, optional
+        Distances that make up a score, 1 .. n - 1; n - f - 2 by default.
 
     Returns
     -------
@@ -105,7 +124,7 @@ def krum(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info
     Raises
     ------
     ValueError
-        As `mean`, and for n < 2f + 3 or more than f clients with NaN or inf.
+        As `mean`, and for n < 2f + 3, `neighbors` out of range or more than f clients with NaN or inf.
 
     Examples
     --------
@@ -113,23 +132,30 @@ def krum(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info
     >>> krum([[1.0], [3.0], [2.5], [0.0], [50.0]], f=1)
     array([2.5])
     """
-    return _multi(updates, f, 1, "krum", workers, out, return_info)
+    return _lowest(updates, f, 1, neighbors, "krum", workers, out, return_info)
 
 
 def multi_krum(
-    updates: Any, f: int, m: int | None = None, *, workers: int = 1, out: Any = None, return_info: bool = False
+    updates: Any,
+    f: int,
+    m: int | None = None,
+    *,
+    neighbors: int | None = None,
+    workers: int = 1,
+    out: Any = None,
+    return_info: bool = False,
 ) -> Any:
     """Mean of the m updates with the smallest Krum scores (Blanchard et al. 2017); n >= 2f + 3.
 
-    All chosen count alike. Flower weighs them by the number of examples that clients claim; byzfl's MultiKrum keeps
-    n - f and sums n - f - 1 distances.
+    All chosen count alike. Flower weighs them by the number of examples that clients claim.
 
     Parameters
     ----------
-    updates, f, workers, out, return_info
+    updates, f, neighbors, workers, out, return_info
         As for `krum`.
     m : int, optional
-        How many, 1 .. n - f; n - f - 2 by default.
+        How many, 1 .. n - f. Nobody agrees on it: n - f - 2 by default (El Mhamdi et al. 2018), with a warning; byzfl
+        takes n - f (and n - f - 1 neighbors), others n - 2f - 2. The more, the less noise and the more liars.
 
     Returns
     -------
@@ -140,13 +166,24 @@ def multi_krum(
     ValueError
         As `krum`, and for an m out of range.
 
+    Warns
+    -----
+    UserWarning
+        Where m is left to the default and f > 0.
+
     Examples
     --------
     >>> from fastkd.aggregate import multi_krum
-    >>> multi_krum([[1.0], [1.2], [1.1], [0.9], [50.0]], f=1)
+    >>> multi_krum([[1.0], [1.2], [1.1], [0.9], [50.0]], f=1, m=2)
     array([1.05])
     """
-    return _multi(updates, f, m, "multi_krum", workers, out, return_info)
+    if m is None and f:
+        warnings.warn(
+            f"multi_krum averages m = n - f - 2 updates by default; libraries differ (n - f, n - 2f - 2): give m "
+            f"(here f={f})",
+            stacklevel=2,
+        )
+    return _lowest(updates, f, m, neighbors, "multi_krum", workers, out, return_info)
 
 
 def bulyan(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_info: bool = False) -> Any:
@@ -164,39 +201,26 @@ def bulyan(updates: Any, f: int, *, workers: int = 1, out: Any = None, return_in
     >>> bulyan(np.array([[1.0], [1.2], [1.1], [0.9], [1.3], [0.8], [50.0]]), f=1).round(2)
     array([1.1])
     """
-    workers, f = as_workers(workers), as_count(f, "f")
-    u, f = usable(updates, f)
-    require(u.n, f, u.n >= 4 * f + 3, "n >= 4f + 3", "bulyan", "El Mhamdi, Guerraoui and Rouault 2018")
-    D, scale = sq_distances_in_unit(u, workers)
-    chosen = np.sort(bulyan_choice(D, f))
-    few = u.subset(chosen)
-    flat = targets(u, out)
-    order(few, (few.n - 1) // 2, few.n // 2 + 1, u.n - 4 * f, flat, workers)
-    with np.errstate(over="ignore"):
-        scores = krum_scores_of(D, u.n - f - 2) / scale / scale
-    return finish(u, flat, out, return_info, workers, chosen, scores)
+    return walk(updates, as_count(f, "f"), _bulyan, workers, out, return_info)
 
 
-def _usable(updates: Any, f: int, rule: str) -> tuple[Updates, int]:
-    u, f = usable(updates, f)
-    require(u.n, f, u.n >= 2 * f + 3, "n >= 2f + 3", rule, KRUM)
-    return u, f
+def _bulyan(u: Updates, f: int, workers: int) -> Plan:
+    require(u, f, u.n >= 4 * f + 3, "n >= 4f + 3", "bulyan", "El Mhamdi, Guerraoui and Rouault 2018")
+    chosen, scores = bulyan_choice(u, f, workers)
+    few = len(chosen)
+    return Plan(by_rank(few, (few - 1) // 2, few // 2 + 1, u.n - 4 * f).sorter, None, chosen, scores, True)
 
 
-def _multi(updates: Any, f: int, m: int | None, rule: str, workers: int, out: Any, return_info: bool) -> Any:
-    workers, f = as_workers(workers), as_count(f, "f")
-    u = read(updates, look=False)
-    D = rough_distances(u, workers)
-    u, f = enough(u if D is not None else without_rejected(u), f)  # rough distances exist between finite updates only
-    require(u.n, f, u.n >= 2 * f + 3, "n >= 2f + 3", rule, KRUM)
-    m = u.n - f - 2 if m is None else as_count(m, "m", 1)
-    if m > u.n - f:
-        raise ValueError(f"m must be at most n - f = {u.n - f}, the clients that may be honest; got {m}")
-    chosen, scores = lowest_scores(u, D, u.n - f - 2, m, workers)
-    flat = targets(u, out)
-    if m == 1:
-        for table, to in zip(u.layers, flat):
-            to[:] = table.arrays[chosen[0]]
-    else:
-        combine(u.subset(chosen), np.full(m, 1 / m), flat, workers)
-    return finish(u, flat, out, return_info, workers, chosen, scores)
+def _lowest(
+    updates: Any, f: int, m: int | None, neighbors: int | None, rule: str, workers: int, out: Any, return_info: bool
+) -> Any:
+    if m is not None:
+        m = as_count(m, "m", 1)
+
+    def choose(u: Updates, f: int, workers: int) -> Plan:
+        require(u, f, u.n >= 2 * f + 3, "n >= 2f + 3", rule, KRUM)
+        count = u.n - f - 2 if m is None else within(m, u.n, f)
+        chosen, scores = lowest_scores(u, neighbors_of(u.n, f, neighbors), count, workers)
+        return Plan(None, None, chosen, scores, True)
+
+    return walk(updates, as_count(f, "f"), choose, workers, out, return_info)

@@ -9,11 +9,23 @@ from typing import Any
 import numpy as np
 
 from fastkd import _check
-from fastkd._core import _native
-from fastkd.aggregate.running import as_count, as_workers, combine, enough, finish, targets, usable
-from fastkd.aggregate.scales import LARGE, LARGER, SMALL, SMALLER, scaled_sq_distances, sq_distances_in_unit
-from fastkd.aggregate.screening import TINY, rough_distances
-from fastkd.aggregate.updates import COLUMNS, DOUBLE, SINGLE, Updates, read, without_rejected
+from fastkd._core._native import Rows
+from fastkd.aggregate.choose import rough_distances
+from fastkd.aggregate.compute import Flat, Plan, sums
+from fastkd.aggregate.distances import (
+    EXACT,
+    LARGE,
+    LARGER,
+    SMALL,
+    SMALLER,
+    Distances,
+    scaled_sq_distances,
+    sq_distances_in_unit,
+)
+from fastkd.aggregate.finish import finish
+from fastkd.aggregate.read import Unscreened, Updates, as_count
+from fastkd.aggregate.threads import as_workers
+from fastkd.aggregate.walk import attempt, walk
 
 __all__ = ["centered_clipping", "geometric_median"]
 
@@ -62,26 +74,23 @@ def geometric_median(
     >>> geometric_median([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [1.0, 1.0]])
     array([1., 1.])
     """
-    workers = as_workers(workers)
     tolerance, steps = _check.as_positive(tolerance, "tolerance"), as_count(max_iterations, "max_iterations", 1)
-    u = read(updates, look=False)
-    D = rough_distances(u, workers) if u.dtype == SINGLE else None  # which exist between finite updates only
-    u, _ = enough(u if D is not None else without_rejected(u), None)
-    scale = 1.0
-    if D is None or not _alike(D, u):
-        D, scale = sq_distances_in_unit(u, workers)
-    weights, distances = _weiszfeld(D, tolerance, steps)
-    distances /= scale
-    used = np.flatnonzero(weights > 0)
-    flat = combine(u.subset(used), weights[used], targets(u, out), workers)
-    return finish(u, flat, out, return_info, workers, None, distances)
+
+    def choose(u: Updates, f: int, workers: int) -> Plan:
+        rough = rough_distances(u, workers) if u.single and u.n > 1 else None
+        D, scale = (rough.D, 1.0) if rough is not None and _alike(rough) else sq_distances_in_unit(u, workers)
+        weights, distances = _weiszfeld(D, tolerance, steps)
+        used = np.flatnonzero(weights > 0)
+        return Plan(None, weights[used], used, distances / scale)
+
+    return walk(updates, None, choose, workers, out, return_info)
 
 
-def _alike(D: np.ndarray, u: Updates) -> bool:
+def _alike(rough: Distances) -> bool:
     """Whether rough distances serve: none so much smaller than another that its angles would feel their errors."""
-    apart = D[D > 0]
-    low, high = apart.min(initial=np.inf), D.max()
-    return bool(high <= 256 * low and low > 1e6 * TINY[u.dtype] * sum(table.d for table in u.layers))
+    apart = rough.D[rough.D > 0]
+    low, high = apart.min(initial=np.inf), rough.D.max()
+    return bool(high <= 256 * low and low > 1e6 * rough.tiny)
 
 
 def _weiszfeld(D: np.ndarray, tolerance: float, max_iterations: int) -> tuple[np.ndarray, np.ndarray]:
@@ -167,7 +176,7 @@ def _shortest(
         warnings.warn(
             f"geometric_median stopped at max_iterations={max_iterations} before tolerance={tolerance} was reached",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     a, along = ahead[0], C @ ahead[0]
     return a, along, math.sqrt(max(float(a @ along), 0.0))
@@ -247,49 +256,97 @@ def centered_clipping(
     """
     workers = as_workers(workers)
     radius, iterations = _check.as_positive(radius, "radius"), as_count(iterations, "iterations", 1)
-    u, _ = usable(updates)
-    c = _center(u, center)
-    flat = targets(u, out)
-    for k, to in enumerate(flat):
-        to.reshape(u.shapes[k])[...] = 0 if c is None else c[k]
-    tables = [_native.Rows([*table.arrays, at]) for table, at in zip(u.layers, flat)]
-    around = Updates(tables, u.shapes, u.listed, u.dtype, np.arange(u.n + 1), u.rejected, u.n + 1)
-    for _ in range(iterations):
-        distances, scales = _distances_to(u, flat)
-        with np.errstate(divide="ignore", over="ignore", under="ignore"):
-            shares = np.minimum(1.0, radius * scales / distances) / u.n
-            distances /= scales
-        combine(around, np.append(shares, 1 - shares.sum()), flat, workers)  # in place, without another array
-    return finish(u, flat, out, return_info, workers, None, distances)
+
+    def clip(u: Updates, f: int) -> tuple[Flat, np.ndarray]:
+        start = None
+        if center is not None:
+            start = [np.asarray(_check.as_array(a, "center")) for a in u.form.layers(center, "center")]
+        flat: Flat = []
+        for step in range(iterations):
+            around = _Center(u, start) if step == 0 else _Center(u, flat, own=True)
+            distances, scales = _distances_to(u, around)
+            with np.errstate(divide="ignore", over="ignore", under="ignore"):
+                shares = np.minimum(1.0, radius * scales / distances) / u.n
+                distances /= scales
+            weights = np.append(shares, 1 - shares.sum())
+            around.begin()
+            flat = [_moved(table, around.at(table), weights, workers) for table in u.tables]
+        return flat, distances
+
+    u, (flat, distances) = attempt(updates, None, clip)
+    return finish(u, Plan(weights=np.ones(u.n), scores=distances), flat, out, return_info, workers)
 
 
-def _center(u: Updates, center: Any) -> list[np.ndarray] | None:
-    if center is None:
-        return None
-    given = list(center) if u.listed else [center]
-    arrays = [np.asarray(_check.as_array(a, "center")) for a in given]
-    if [a.shape for a in arrays] != u.shapes:
-        raise ValueError(f"center must have the shape of one update, {u.shapes}; got {[a.shape for a in arrays]}")
-    for a in arrays:
-        flat = a.reshape(-1) if a.flags.c_contiguous else a.flat
-        for c in range(0, a.size, COLUMNS):  # an update may be most of the memory that there is
-            with np.errstate(over="ignore"):
-                block = np.asarray(flat[c : c + COLUMNS], u.dtype)
-            if not np.isfinite(block).all():
-                raise ValueError(f"center must be finite, and numbers of {u.dtype} like the updates")
-    return arrays
+class _Center:
+    """Where clipping begins, table by table, in new arrays: an update may be most of the memory that there is. Or where
+    it has come to (`own`), in the arrays themselves, one a table."""
+
+    def __init__(self, u: Updates, center: list[np.ndarray] | None, own: bool = False) -> None:
+        shapes = u.form.shapes
+        if center is not None and not own:
+            like = [(center[0].size,)] if shapes is None else shapes
+            if [a.shape for a in center] != like:
+                raise ValueError(f"center must have the shape of one update, {like}; got {[a.shape for a in center]}")
+        self.cut = shapes is None and not own  # the tables are parts of one vector
+        self.own, self.layers = own, None if center is None else [a for a in center if a.size or own]
+        self.begin()
+
+    def begin(self) -> None:
+        self.k = self.c = 0
+
+    def at(self, table: Rows) -> np.ndarray:
+        """The part for the next table."""
+        if self.own and self.layers is not None:
+            self.k += 1
+            return self.layers[self.k - 1]
+        to = table.new()
+        if self.layers is None:
+            to[:] = 0
+            return to
+        layer = self.layers[self.k].reshape(-1)  # a copy only where its memory is not in order
+        part = layer[self.c : self.c + table.d]
+        if len(part) != table.d:
+            raise ValueError(f"center must have the shape of one update; its {len(layer)} numbers are too few")
+        with np.errstate(over="ignore"):
+            to[:] = part
+        if Rows([to]).not_finite():
+            raise ValueError(f"center must be finite, and numbers of {to.dtype} like the updates")
+        self.k, self.c = (self.k, self.c + int(table.d)) if self.cut else (self.k + 1, 0)
+        return to
+
+    def end(self) -> None:
+        """Nothing of the center may be left."""
+        if self.cut and self.layers is not None and self.c != self.layers[0].size:
+            raise ValueError(f"center must have the shape of one update, ({self.c},); got {self.layers[0].shape}")
 
 
-def _distances_to(u: Updates, c: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(distances of the updates from c times scales, scales), which are 1 unless squares overflow or underflow."""
-    distances, scales = np.empty(u.n), np.ones(u.n)
-    for i in range(u.n):
-        pairs = [_native.Rows([table.arrays[i], at]) for table, at in zip(u.layers, c)]
-        square = np.zeros((2, 2))
-        for pair in pairs:
-            pair.add_sq_distances(square, 0, 1)
-        if u.dtype == DOUBLE and not SMALL <= square[0, 1] <= LARGE:
-            scales[i] = LARGER if square[0, 1] < SMALL else SMALLER
-            square = scaled_sq_distances(pairs, float(scales[i]), square)
-        distances[i] = np.sqrt(square[0, 1])
+def _distances_to(u: Updates, center: _Center) -> tuple[np.ndarray, np.ndarray]:
+    """(distances of the updates from the center times scales, scales), 1 unless squares overflow or underflow."""
+    squares = np.zeros(u.n)
+    for table in u.tables:
+        at = center.at(table)
+        for i in range(u.n):
+            square = np.zeros((2, 2))
+            Rows([table.row(i), at]).add_sq_distances(square, 0, 1, EXACT)
+            squares[i] += square[0, 1]
+    center.end()
+    if not u.screened and not np.isfinite(squares).all():
+        raise Unscreened
+    distances, scales = np.sqrt(squares), np.ones(u.n)
+    if u.single:
+        return distances, scales
+    for i in map(int, np.flatnonzero(~((squares >= SMALL) & (squares <= LARGE)))):
+        scales[i] = LARGER if squares[i] < SMALL else SMALLER
+        center.begin()
+        pairs = (Rows([table.row(i), center.at(table)]) for table in u.tables)
+        apart = np.full((2, 2), squares[i])
+        distances[i] = math.sqrt(scaled_sq_distances(pairs, 2, float(scales[i]), apart)[0, 1])
     return distances, scales
+
+
+def _moved(table: Rows, at: np.ndarray, weights: np.ndarray, workers: int) -> np.ndarray:
+    """The weighted sum of the updates and of the center, which comes last, in place of the center."""
+    if not sums(table.also(at), weights, at, workers):  # the last bits of weights may carry the largest numbers over
+        limit = np.finfo(at.dtype).max
+        np.clip(at, -limit, limit, out=at)
+    return at

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastkd import _check
-from fastkd.aggregate.running import as_count, as_workers, combine, require, usable
-from fastkd.aggregate.scales import sq_distances_in_unit
-from fastkd.aggregate.updates import Updates
+from fastkd.aggregate.compute import Plan, compute
+from fastkd.aggregate.distances import sq_distances_in_unit
+from fastkd.aggregate.read import Updates, as_count, left, read, require
+from fastkd.aggregate.threads import as_workers
 
 __all__ = ["bucketing", "nearest_neighbor_mixing"]
 
@@ -46,8 +47,9 @@ def nearest_neighbor_mixing(updates: Any, f: int, *, workers: int = 1) -> Any:
            [36.]])
     """
     workers, f = as_workers(workers), as_count(f, "f")
-    u, f = usable(updates, f)
-    require(u.n, f, u.n > 2 * f, "n > 2f", "nearest_neighbor_mixing", "Allouah et al. 2023")
+    u = read(updates).screen()
+    f = left(u, f)
+    require(u, f, u.n > 2 * f, "n > 2f", "nearest_neighbor_mixing", "Allouah et al. 2023")
     near = np.argsort(sq_distances_in_unit(u, workers)[0], axis=1, kind="stable")[:, : u.n - f]
     for i, row in enumerate(near):  # itself always, also among its copies and where all distances overflow
         if i not in row:
@@ -85,7 +87,8 @@ def bucketing(updates: Any, size: int, *, random_state: Any = None, workers: int
            [9.]])
     """
     workers, size = as_workers(workers), as_count(size, "size", 1)
-    u, _ = usable(updates)
+    u = read(updates).screen()
+    left(u, None)
     places = np.arange(u.n)
     if random_state is not None:
         places = _check.as_rng(random_state).permutation(u.n)
@@ -93,12 +96,10 @@ def bucketing(updates: Any, size: int, *, random_state: Any = None, workers: int
 
 
 def _means(u: Updates, groups: list[np.ndarray], workers: int) -> Any:
-    """The mean of each group of updates."""
-    whole = None if u.listed else np.empty((len(groups), *u.shapes[0]), u.dtype)
-    lists = []
-    for g, rows in enumerate(groups):
-        flat = u.empty() if whole is None else [whole[g].reshape(-1)]
-        combine(u.subset(rows), np.full(len(rows), 1 / len(rows)), flat, workers)
-        if whole is None:
-            lists.append(u.shaped(flat))
-    return lists if whole is None else whole
+    """The mean of each group of updates: an array of them, or a list of what has several layers."""
+    means = []
+    for rows in groups:
+        flat = compute(u, Plan(rows=rows), workers)
+        constants = None if u.constants is None else u.constants[0 if u.clients is None else u.clients[0]]
+        means.append(u.form.shaped(flat, constants))
+    return means if u.form.several else np.array(means)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
+from fastkd._core._native import Sorter
 
-__all__ = ["comparators"]
+__all__ = ["comparators", "sorter"]
 
 RUN = 32  # rows that the kernel sorts without a list of comparators
 Pair = tuple[int, int]
 
 
 @functools.lru_cache(maxsize=64)
-def comparators(n: int, lo: int, hi: int, all_ranks: bool = False) -> tuple[np.ndarray, np.ndarray, bool]:
+def sorter(n: int, lo: int, hi: int, keep: int = 0) -> Sorter:
+    """What gives the mean of ranks lo .. hi - 1 of n values, or of the `keep` nearest to their median."""
+    if n > 65535:
+        raise ValueError(f"order statistics serve at most 65535 clients; got {n}")
+    runs, pairs, halves = comparators(n, lo, hi, bool(keep))
+    return Sorter(n, runs, [row for pair in pairs for row in pair], halves, lo, hi, keep)
+
+
+def comparators(n: int, lo: int, hi: int, all_ranks: bool = False) -> tuple[list[int], list[Pair], bool]:
     """(starts of runs, comparators, halves) for ranks lo .. hi - 1 of n rows, as fastkd.h wants them.
 
     Where two sorted halves do, they are not merged. Of merges no comparator is kept that those ranks do not need.
     """
-    if n > 65535:
-        raise ValueError(f"order statistics serve at most 65535 clients; got {n}")
     halves = not all_ranks and n > 1 and lo + hi == n and (hi - lo <= 2 or 2 * lo <= n // 2)
     runs: list[int] = []
     network: list[Pair] = []
@@ -30,9 +36,7 @@ def comparators(n: int, lo: int, hi: int, all_ranks: bool = False) -> tuple[np.n
         _sort(0, n, runs, network)
         if not all_ranks:
             network = _needed(network, set(range(lo, hi)))
-    starts, pairs = np.array(runs, np.uint16), np.array(network, np.uint16).reshape(-1)
-    starts.flags.writeable = pairs.flags.writeable = False
-    return starts, pairs, halves
+    return runs, network, halves
 
 
 def _sort(first: int, n: int, runs: list[int], network: list[Pair]) -> None:

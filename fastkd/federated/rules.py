@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastkd import aggregate
-from fastkd.aggregate import running
-from fastkd.aggregate.updates import read
+from fastkd.aggregate.finish import gap_to_mean
 from fastkd.federated.checkpoint import stable
 
 __all__ = ["Aggregation", "Outcome", "parameters_of"]
@@ -99,6 +98,8 @@ class Aggregation:
         options = {**self.options, **self._own_f(f)}
         if "center" in self._accepts and "center" not in options and last is not None:
             options["center"] = last  # centered clipping: around the aggregate of the round before
+        if self.rule == "multi_krum":
+            options.setdefault("m", max(len(mixed) - f - 2, 1))
         rule = aggregate.get(self.rule, **options) if isinstance(self.rule, str) else self.rule
         extra: dict[str, Any] = {"return_info": True} if "return_info" in self._accepts else {}
         if "workers" in self._accepts:
@@ -111,9 +112,7 @@ class Aggregation:
         if mixed is updates and isinstance(info, aggregate.AggregateInfo):
             gap = info.gap_to_mean
         else:
-            u = read(updates, look=False)
-            flat = np.ascontiguousarray(vector.ravel(), u.dtype)
-            gap = running.gap_to_mean(u, [flat], running.as_workers(self.workers))
+            gap = gap_to_mean(updates, vector, self.workers)
         selected = _selected(info, len(mixed))
         if selected is not None:
             selected = None if members is None else np.unique(np.concatenate([members[k] for k in selected]))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastkd import aggregate, reference
-from fastkd.aggregate import running
+from fastkd.aggregate import distances, threads
 
 RULES = ("mean", "median", "trimmed_mean", "meamed", "krum", "multi_krum", "bulyan", "geometric_median")
 WITH_F = {"trimmed_mean", "meamed", "krum", "multi_krum", "bulyan"}
@@ -87,7 +87,7 @@ def test_every_rule(drawn):
         assert not set(rejected) & set(info.selected.tolist()), rule
         assert X.tobytes() == before, rule
         assert not np.may_share_memory(result, X), rule
-        with mock.patch.object(running, "THREADS_FROM", 0):
+        with mock.patch.object(distances, "THREADS_FROM", 0), mock.patch.object(threads, "FROM", 0):
             assert call(rule, X, f, workers=2).tobytes() == result.tobytes(), rule
         if rule == "geometric_median":
             require_geometric_median(result, usable, X[honest])

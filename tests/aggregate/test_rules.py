@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fastkd import aggregate, reference
-from fastkd.aggregate import running
+from fastkd.aggregate import distances, finish, threads
 
 SIZES = (1, 2, 3, 5, 16, 17, 33, 64, 65, 200)
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -45,6 +45,11 @@ def columns(dtype, min_n=1, max_n=20):
     )
     shape = st.tuples(st.integers(min_n, max_n), st.integers(1, 9))
     return shape.flatmap(lambda s: arrays(dtype, s, elements=entries))
+
+
+def always_threads(monkeypatch):
+    monkeypatch.setattr(distances, "THREADS_FROM", 0)
+    monkeypatch.setattr(threads, "FROM", 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -129,7 +134,7 @@ ROUGH = ("geometric_median", np.float32)  # its weights come from distances in f
     ("rule", "dtype"), [(r, t) for r in NAMED for t in (np.float32, np.float64) if (r, t) != ROUGH]
 )
 def test_same_bits_on_every_instruction_set_and_with_any_workers(on_all_isas, rule, dtype, monkeypatch):
-    monkeypatch.setattr(running, "THREADS_FROM", 0)
+    always_threads(monkeypatch)
     X = draw(17, 40000, dtype) + np.float32(3)
     call = aggregate.get(rule, **NAMED[rule])
     results = on_all_isas(lambda: call(X)) + on_all_isas(lambda: call(X, workers=3)) + [call(X, workers=-1)]
@@ -138,7 +143,7 @@ def test_same_bits_on_every_instruction_set_and_with_any_workers(on_all_isas, ru
 
 
 def test_geometric_median_of_float32_updates(on_all_isas, monkeypatch):
-    monkeypatch.setattr(running, "THREADS_FROM", 0)
+    always_threads(monkeypatch)
     X = draw(17, 40000, np.float32) + np.float32(3)
     exact = aggregate.geometric_median(X.astype(np.float64))
     least = reference.sum_of_distances(X, exact)
@@ -154,7 +159,7 @@ def test_geometric_median_of_float32_updates(on_all_isas, monkeypatch):
 
 
 def test_distances_have_the_same_bits_everywhere(on_all_isas, monkeypatch):
-    monkeypatch.setattr(running, "THREADS_FROM", 0)
+    always_threads(monkeypatch)
     X = draw(18, 5000, np.float32)
     results = on_all_isas(lambda: aggregate.pairwise_sq_distances(X))
     results += on_all_isas(lambda: aggregate.pairwise_sq_distances(X, workers=4))
@@ -272,7 +277,7 @@ def test_mean_and_bucketing_by_hand():
 
 
 def test_the_gap_of_the_mean_takes_no_pass(monkeypatch):
-    monkeypatch.setattr(running, "gap_to_mean", None)
+    monkeypatch.setattr(finish, "_gap", None)
     for X in (draw(11, 20), draw(11, 20, np.float32), list(draw(11, 20))):
         assert aggregate.mean(X, return_info=True)[1].gap_to_mean == 0
 

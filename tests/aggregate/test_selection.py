@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastkd import aggregate, reference
-from fastkd.aggregate.bulyan_choice import bulyan_choice
+from fastkd._core import _native
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -111,13 +111,13 @@ def test_bulyan_takes_what_krum_takes_again_and_again(seed, n, kind):
     if kind == "inf":
         D[0, 1:] = D[1:, 0] = np.inf
     f = int(rng.integers(0, (n - 3) // 4 + 1))
-    assert bulyan_choice(D, f).tolist() == plain_choice(D, f)
+    assert _native.bulyan_choice(D, f, 0.0).tolist() == plain_choice(D, f)
 
 
 def test_a_thousand_clients():
     X = np.random.default_rng(0).normal(size=(1000, 4))
     f = 200
-    chosen = bulyan_choice(reference.sq_distances(X), f)
+    chosen = _native.bulyan_choice(reference.sq_distances(X), f, 0.0)
     assert len(set(chosen.tolist())) == 600
     assert chosen[:3].tolist() == plain_choice_first(reference.sq_distances(X), f, 3)
 

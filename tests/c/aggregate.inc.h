@@ -28,17 +28,20 @@ static void N(distances_case)(const K *t, const K *plain, int64_t n, int64_t d, 
   const size_t size = (size_t)(n * n) * sizeof(double);
   real **table = N(rows)(n, d, offset);
   const real *const *rows = (const real *const *)table;
-  double *exact = take(size, 8), *rough = take(size, 8), *other = take(size, 8);
+  double *exact = take(size, 8), *rough = take(size, 8), *near = take(size, 8), *other = take(size, 8);
+  double *scratch = take((size_t)(FKD_NEAR * n) * sizeof(double), 64);
   if (n > 4) memcpy(table[3], table[1], (size_t)d * sizeof(real));
-  memset(exact, 0, size), memset(rough, 0, size), memset(other, 0, size);
+  memset(exact, 0, size), memset(rough, 0, size), memset(near, 0, size), memset(other, 0, size);
   t->sq_distances(rows, n, d, 0, 1, exact);
   t->rough_distances(rows, n, d, 0, 1, rough);
+  t->near_distances(rows, n, d, 0, 1, near, scratch);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < n; ++j) {
       double want = 0;
       for (int64_t c = 0; c < d; ++c) want += ((double)rows[i][c] - (double)rows[j][c]) * ((double)rows[i][c] - (double)rows[j][c]);
       if (j <= i) want = 0; /* what is not above the diagonal is left alone */
       CHECK(fabs(exact[i * n + j] - want) <= 4e-16 * (double)d * want, "%.17g, not %.17g; n %d d %d", exact[i * n + j], want, (int)n, (int)d);
+      CHECK(fabs(near[i * n + j] - want) <= 1e-9 * want, "near %.17g, not %.17g; n %d d %d", near[i * n + j], want, (int)n, (int)d);
       CHECK(fabs(rough[i * n + j] - want) <= (BITS == 32 ? 1e-5 : 1e-9) * want, "rough %.9g, not %.9g; n %d d %d", rough[i * n + j],
             want, (int)n, (int)d);
     }
@@ -75,13 +78,13 @@ static int64_t N(bubble)(uint16_t *pairs, int64_t n_pairs, int64_t first, int64_
 }
 
 /* runs of so many rows; comparators sort the rest, or the halves */
-static void N(order_case)(const K *t, const K *plain, int64_t n, int64_t d, int64_t run, int halves) {
+static void N(order_case)(const K *t, const K *plain, int64_t n, int64_t d, int64_t run, int halves, int integers) {
   real **table = N(rows)(n, d, 0), *out = take((size_t)d * sizeof(real), sizeof(real)), *other = take((size_t)d * sizeof(real), sizeof(real));
   real *column = take((size_t)n * sizeof(real), sizeof(real)), *scratch = take((size_t)(64 * n) * sizeof(real), 64);
   const real *const *rows = (const real *const *)table;
   uint16_t *pairs = take((size_t)(n * n) * sizeof(uint16_t), 2), *runs = take((size_t)(n + 1) * sizeof(uint16_t), 2);
   const int64_t middle = halves ? n - n / 2 : n;
-  fkd_sorter how = {runs, pairs, 0, N(bubble)(pairs, 0, 0, middle), halves};
+  fkd_sorter how = {runs, pairs, 0, N(bubble)(pairs, 0, 0, middle), halves, integers};
   how.n_pairs = N(bubble)(pairs, how.n_pairs, middle, n);
   for (int64_t i = 0; i < middle; i += run) runs[how.n_runs++] = (uint16_t)i;
   for (int64_t i = middle; i < n; i += run) runs[how.n_runs++] = (uint16_t)i;
@@ -137,6 +140,14 @@ static void N(combine_case)(const K *t, const K *plain, int64_t n, int64_t d) {
     for (int64_t i = 0; i < n; ++i) want += w[i] * (double)rows[i][c];
     CHECK(out[c] == (real)want, "%.17g, not %.17g; n %d column %d of %d", (double)out[c], want, (int)n, (int)c, (int)d);
   }
+  CHECK(t->combine(rows, n, NULL, 0, d, other) == 1, "a mean of finite rows is not called so; n %d d %d", (int)n, (int)d);
+  for (int64_t c = 0; c < d; ++c) {
+    double want = 0;
+    for (int64_t i = 0; i < n; ++i) want += (double)rows[i][c];
+    CHECK(other[c] == (real)(want * (1 / (double)n)), "%.17g, not %.17g; n %d column %d of %d", (double)other[c], want / (double)n, (int)n,
+          (int)c, (int)d);
+  }
+  memset(other, 0xFF, (size_t)d * sizeof(real));
   plain->combine(rows, n, w, 0, d / 3, other);
   CHECK(d / 3 == d || isnan(other[d / 3]), "a column was written that was not asked for");
   plain->combine(rows, n, w, d / 3, d, other);
@@ -152,22 +163,24 @@ static void N(combine_case)(const K *t, const K *plain, int64_t n, int64_t d) {
 }
 
 static void N(aggregation)(const K *t, const K *plain) {
+  int64_t orders = 0; /* floats as integers every other time */
   static const int64_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13}, lengths[] = {1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 129};
   for (int j = 0; j < 11; ++j) {
     N(finite_case)(t, lengths[j]);
     for (int i = 0; i < 10; ++i) {
       N(distances_case)(t, plain, counts[i], lengths[j], 0);
       N(distances_case)(t, plain, counts[i], lengths[j], 1000);
-      for (int halves = 0; halves < (counts[i] > 1 ? 2 : 1); ++halves) N(order_case)(t, plain, counts[i], lengths[j], 1 + j % 4, halves);
+      for (int halves = 0; halves < (counts[i] > 1 ? 2 : 1); ++halves) N(order_case)(t, plain, counts[i], lengths[j], 1 + j % 4, halves, (int)(orders++ % 2));
       N(combine_case)(t, plain, counts[i], lengths[j]);
     }
   }
   N(distances_case)(t, plain, 6, 2085, 30); /* several blocks of columns */
   N(distances_case)(t, plain, 70, 20, 0);   /* and of rows */
-  for (int64_t n = 1; n <= 64; ++n) { /* every network */
-    if (n <= 32) N(order_case)(t, plain, n, 70, 32, 0);
-    if (n > 1) N(order_case)(t, plain, n, 70, 32, 1);
+  for (int64_t k = 0; k < 128; ++k) { /* every network, twice */
+    const int64_t n = 1 + k / 2;
+    if (n <= 32) N(order_case)(t, plain, n, 70, 32, 0, (int)(k % 2));
+    if (n > 1) N(order_case)(t, plain, n, 70, 32, 1, (int)(k % 2));
   }
-  N(order_case)(t, plain, 40, 300, 7, 0);
+  N(order_case)(t, plain, 40, 300, 7, 0, (int)(orders++ % 2));
   N(combine_case)(t, plain, 5, 2085);
 }

@@ -9,6 +9,9 @@ import pytest
 
 from fastkd._core import _native
 from fastkd._core._native import ExitsKernel, MLPKernel, Optimizer, SequenceKernel, Targets
+from fastkd.features import FeatureSet
+from fastkd.forecast.live import LiveForecaster
+from fastkd.market import synthetic_market
 from fastkd.models import CNNClassifier, LSTMClassifier, MLPClassifier
 
 N, F, C = 40, 3, 4
@@ -263,3 +266,46 @@ def test_windows_of_reordered_columns_are_refused():
     stream.push(window.iloc[0])
     with pytest.raises(ValueError, match="another order"):
         stream.push(window[["b", "a"]].iloc[0])
+
+
+# -- live candles ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rich", 1, 100, 10, (1, 2), (5,)),
+        ("ohlcv4", 3, 1),
+        ("condense6", 600, 50),
+        ("gold", 4, 1),
+        ("regime3", 3, 2**62),
+        ("rich", 10**6, 5, 1, (1,), (2,), 2**62),
+    ],
+)
+def test_recipes_that_would_write_beyond_their_rows_are_refused(arguments):
+    with pytest.raises(ValueError, match=r"columns|recipe|2\^40"):
+        _native.RecipeCore(*arguments)
+
+
+def test_a_candle_whose_numbers_push_other_candles():
+    X, _ = FeatureSet("ohlcv4").transform(synthetic_market(40, random_state=0, interval="5m"))
+    model = MLPClassifier((4,), epochs=1, random_state=0).fit(X, np.arange(len(X)) % 2)
+    start = 1_700_000_100_000
+    rows = {f"s{k}": [(start + 300_000 * i, 10.0, 21.0, 9.0, 10.0 + k, 5.0) for i in range(2)] for k in range(6)}
+
+    def answers(spoil):
+        live = LiveForecaster(FeatureSet("ohlcv4"), model, interval="5m")
+        live.push_many({name: candles[0] for name, candles in rows.items()})
+
+        class Close:
+            def __float__(self):
+                if spoil:
+                    live.push_many({f"{k}": rows["s1"][0] for k in range(500)})
+                    live.feeds.pop("s0", None)
+                return 15.0
+
+        candles = {name: pair[1] for name, pair in rows.items()}
+        candles["s5"] = (*candles["s5"][:4], Close(), 5.0)
+        return live.push_many(candles)
+
+    np.testing.assert_array_equal(answers(True), answers(False))
