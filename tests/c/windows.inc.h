@@ -111,7 +111,7 @@ static void N(windows)(const K *t) {
   static const int64_t rows[] = {1, 16, 65};
   for (int i = 0; i < 8; ++i)
     for (int j = 0; j < 3; ++j) {
-      N(window_gradient)(t, &nets[i], rows[j]);
+      if (nets[i].weights == FKD_FULL) N(window_gradient)(t, &nets[i], rows[j]); /* training does not look at it */
       N(window_predict)(t, &nets[i], rows[j]);
     }
 }
