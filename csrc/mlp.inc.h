@@ -1,8 +1,9 @@
 /* mlp.inc.h: multi-layer perceptron: layout, losses, forward and backward of some rows. train.inc.h makes epochs of it.
  *
- * Layer l maps n_l to n_{l+1} with an (n_l + 1, n_{l+1}) matrix, its last row the bias. Inside, rows are padded to `leading` reals with
- * zeros, which stay zero through forward, backward and update, so that no loop needs a mask. Activations A_l (rows x n_l) carry a column
- * of ones at n_l: A_l^T D gives weight and bias gradients in one product. */
+ * Layer l maps n_l to n_{l+1} with an (n_l + 1, n_{l+1}) matrix, its last row the bias. Inside, rows are padded to
+ * `leading` reals with zeros, which stay zero through forward, backward and update, so that no loop needs a mask.
+ * Activations A_l (rows x n_l) carry a column of ones at n_l: A_l^T D gives weight and bias gradients in one product.
+ */
 
 #define mlp_work FN(mlp_work)
 #define mlp_carve FN(mlp_carve)
@@ -26,7 +27,7 @@
 
 /* where things lie in the caller's scratch */
 typedef struct {
-  REAL *w, *g, *m, *v;                                        /* padded parameters, gradient, moments */
+  REAL *w, *g, *m, *v; /* padded parameters, gradient, moments */
   REAL *wt[FKD_MAX_LAYERS + 1], *a[FKD_MAX_LAYERS + 1], *d[FKD_MAX_LAYERS + 1], *z[FKD_MAX_LAYERS + 1];
   REAL *teacher, *weights, *values, *loss;
   int32_t *labels;
@@ -105,7 +106,8 @@ static void mlp_activate(int activation, REAL *x, ptrdiff_t ld, REAL *z, int64_t
 }
 
 /* d <- d * activation'(.) */
-static void mlp_deactivate(int activation, REAL *d, const REAL *a, const REAL *z, ptrdiff_t ld, int64_t rows, int64_t n) {
+static void mlp_deactivate(int activation, REAL *d, const REAL *a, const REAL *z, ptrdiff_t ld, int64_t rows,
+                           int64_t n) {
   if (activation == FKD_IDENTITY || activation == FKD_RELU) return;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < n; c += VL) {
@@ -145,11 +147,12 @@ static void mlp_transpose(const REAL *w, ptrdiff_t ldw, int64_t in, int64_t out,
 }
 
 /* loss of `rows` outputs in d (ld), which becomes scale * gradient; returns the sum of weight * loss */
-static double mlp_loss(const FN(fkd_targets) *t, int64_t out, mlp_work *k, REAL *d, ptrdiff_t ld, int64_t rows, double scale) {
+static double mlp_loss(const FN(fkd_targets) * t, int64_t out, mlp_work *k, REAL *d, ptrdiff_t ld, int64_t rows,
+                       double scale) {
   double sum = 0;
   if (t->kind == FKD_CLASSES) {
-    kd_rows(d, ld, t->teacher ? k->teacher : NULL, out, t->labels ? k->labels : NULL, t->weights ? k->weights : NULL, rows, out, &t->how, scale,
-            &sum, d, ld, k->loss);
+    kd_rows(d, ld, t->teacher ? k->teacher : NULL, out, t->labels ? k->labels : NULL, t->weights ? k->weights : NULL,
+            rows, out, &t->how, scale, &sum, d, ld, k->loss);
     return sum;
   }
   const REAL tau = (REAL)t->quantile;
@@ -183,9 +186,10 @@ FKD_INLINE void mlp_copy(REAL *to, const REAL *from, int64_t n) {
   }
 }
 
-/* Asks for the inputs and targets of `rows` rows of an order, into L2, while the rows before them are worked on: shuffled rows are cache
- * misses. Inlined, or gcc takes it for a function without effect. */
-FKD_INLINE void mlp_fetch(int64_t in, int64_t out, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t rows) {
+/* Asks for the inputs and targets of `rows` rows of an order, into L2, while the rows before them are worked on:
+ * shuffled rows are cache misses. Inlined, or gcc takes it for a function without effect. */
+FKD_INLINE void mlp_fetch(int64_t in, int64_t out, const REAL *X, const FN(fkd_targets) * t, const int64_t *order,
+                          int64_t rows) {
   const int64_t line = 64 / (int64_t)sizeof(REAL);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = order[r];
@@ -199,7 +203,7 @@ FKD_INLINE void mlp_fetch(int64_t in, int64_t out, const REAL *X, const FN(fkd_t
 }
 
 /* the targets of `rows` rows, picked by order, if given */
-static void mlp_targets(const FN(fkd_targets) *t, int64_t out, const int64_t *order, int64_t rows, mlp_work *k) {
+static void mlp_targets(const FN(fkd_targets) * t, int64_t out, const int64_t *order, int64_t rows, mlp_work *k) {
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = order ? order[r] : r;
     if (t->teacher) mlp_copy(k->teacher + r * out, t->teacher + i * out, out);
@@ -220,8 +224,11 @@ static void mlp_inputs(const fkd_mlp *net, const REAL *X, const int64_t *order, 
 }
 
 #ifdef FEW_OUTPUTS
-/* whether layer l is one for narrow.inc.h, which needs its transposed weights and a place for the gradient of its inputs */
-FKD_INLINE int mlp_narrow(const fkd_mlp *net, int l, const mlp_work *k) { return l + 1 == net->layers && net->sizes[l + 1] <= FEW_OUTPUTS && k->d[l]; }
+/* whether layer l is one for narrow.inc.h, which needs its transposed weights and a place for the gradient of its
+ * inputs */
+FKD_INLINE int mlp_narrow(const fkd_mlp *net, int l, const mlp_work *k) {
+  return l + 1 == net->layers && net->sizes[l + 1] <= FEW_OUTPUTS && k->d[l];
+}
 #endif
 
 /* activations into a[1] .. a[L - 1], outputs into d[L] */
@@ -233,11 +240,13 @@ static void mlp_forward(const fkd_mlp *net, int64_t rows, mlp_work *k) {
     REAL *to = l + 1 < L ? k->a[l + 1] : k->d[L];
 #ifdef FEW_OUTPUTS
     if (mlp_narrow(net, l, k)) {
-      narrow_forward((int)n, k->a[l], mlp_ld(net, l), k->wt[l], mlp_ld(net, l), w + net->sizes[l] * ldw, net->sizes[l], rows, to, ld);
+      narrow_forward((int)n, k->a[l], mlp_ld(net, l), k->wt[l], mlp_ld(net, l), w + net->sizes[l] * ldw, net->sizes[l],
+                     rows, to, ld);
       break;
     }
 #endif
-    gemm(k->a[l], mlp_ld(net, l), 1, w, ldw, rows, n, net->sizes[l], to, ld, GEMM_BIAS | (l + 1 < L && act == FKD_RELU ? GEMM_RELU : 0), to);
+    gemm(k->a[l], mlp_ld(net, l), 1, w, ldw, rows, n, net->sizes[l], to, ld,
+         GEMM_BIAS | (l + 1 < L && act == FKD_RELU ? GEMM_RELU : 0), to);
     if (l + 1 < L) {
       mlp_activate(act, to, ld, k->z[l + 1], rows, n);
       for (int64_t r = 0; r < rows; ++r) to[r * ld + n] = 1;
@@ -246,18 +255,22 @@ static void mlp_forward(const fkd_mlp *net, int64_t rows, mlp_work *k) {
   }
 }
 
-/* forward and backward of `rows` <= FKD_ROWS rows, inputs and targets in k; the gradient is stored (add = 0) or added */
-static double mlp_rows(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t rows, double scale, int add, mlp_work *k) {
+/* forward and backward of `rows` <= FKD_ROWS rows, inputs and targets in k; the gradient is stored (add = 0) or added
+ */
+static double mlp_rows(const fkd_mlp *net, const FN(fkd_targets) * t, int64_t rows, double scale, int add,
+                       mlp_work *k) {
   const int L = net->layers, act = net->activation;
   mlp_forward(net, rows, k);
   const double loss = mlp_loss(t, net->sizes[L], k, k->d[L], mlp_ld(net, L), rows, scale);
   REAL *g = k->g + k->wide;
   for (int l = L - 1; l >= 0; --l) {
-    const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1), ldw = leading(m);
+    const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1),
+                  ldw = leading(m);
     g -= (n + 1) * ldw;
 #ifdef FEW_OUTPUTS
     if (mlp_narrow(net, l, k)) {
-      narrow_backward((int)m, k->a[l], lda, k->d[L], ldd, k->wt[l], lda, n, rows, add, l && act == FKD_RELU, k->d[l], g, ldw);
+      narrow_backward((int)m, k->a[l], lda, k->d[L], ldd, k->wt[l], lda, n, rows, add, l && act == FKD_RELU, k->d[l], g,
+                      ldw);
       if (l) mlp_deactivate(act, k->d[l], k->a[l], k->z[l], lda, rows, n);
       continue;
     }

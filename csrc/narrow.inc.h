@@ -1,11 +1,8 @@
-/* narrow.inc.h: a last layer of one to four outputs, as most classifiers have. In lanes its outputs would leave most of a vector empty; here
- * its inputs are in lanes, against the transposed weights. */
+/* narrow.inc.h: a last layer of one to four outputs, as most classifiers have. In lanes its outputs would leave most of
+ * a vector empty; here its inputs are in lanes, against the transposed weights. */
 
-#define narrow FN(narrow)
 #define narrow_forward FN(narrow_forward)
 #define narrow_backward FN(narrow_backward)
-#define narrow_dots FN(narrow_dots)
-#define narrow_block FN(narrow_block)
 #define narrow_sums FN(narrow_sums)
 #define narrow_z FN(narrow_z)
 #define narrow_g FN(narrow_g)
@@ -33,14 +30,17 @@ FKD_INLINE V narrow_sums(const V *x) {
 #define NARROW_LO _mm256_unpacklo_ps
 #define NARROW_HI _mm256_unpackhi_ps
 #define NARROW_SHUF _mm256_shuffle_ps
-FKD_INLINE V narrow_sums(const V *x) { return _mm256_permute2f128_ps(x[0], x[1], 0x20) + _mm256_permute2f128_ps(x[0], x[1], 0x31); }
+FKD_INLINE V narrow_sums(const V *x) {
+  return _mm256_permute2f128_ps(x[0], x[1], 0x20) + _mm256_permute2f128_ps(x[0], x[1], 0x31);
+}
 #define NARROW_PART(x, i) _mm256_zextps128_ps256(_mm256_extractf128_ps(x, i))
 #define NARROW_SPREAD(p) _mm256_broadcast_ps((const __m128 *)(p))
 #endif
 
-/* z (rows of one vector each, zeros behind the outputs) = a (rows, n) W + bias; wt (C, ldt) with zeros up to a whole vector */
-FKD_INLINE void narrow_z(const int C, const REAL *a, ptrdiff_t lda, const REAL *wt, ptrdiff_t ldt, const REAL *bias, int64_t n, int64_t rows,
-                         REAL *z, ptrdiff_t ldz) {
+/* z (rows of one vector each, zeros behind the outputs) = a (rows, n) W + bias; wt (C, ldt) with zeros up to a whole
+ * vector */
+FKD_INLINE void narrow_z(const int C, const REAL *a, ptrdiff_t lda, const REAL *wt, ptrdiff_t ldt, const REAL *bias,
+                         int64_t n, int64_t rows, REAL *z, ptrdiff_t ldz) {
   for (int64_t r = 0; r < rows; r += NARROW_ROWS) {
     V x[NARROW_ROWS], acc[NARROW_ROWS][FEW_OUTPUTS];
     const REAL *p[NARROW_ROWS];
@@ -79,14 +79,14 @@ FKD_INLINE void narrow_z(const int C, const REAL *a, ptrdiff_t lda, const REAL *
   }
 }
 
-/* J vectors of inputs: their rows of g (ldg) [+]= a^T d, and, if e is given, e = d wt, where gated only where a > 0 */
-FKD_INLINE void narrow_g(const int C, const int J, const REAL *a, ptrdiff_t lda, const REAL *d, ptrdiff_t ldd, const REAL *wt, ptrdiff_t ldt,
-                         int64_t n, int64_t rows, int add, int gated, REAL *e, REAL *g, ptrdiff_t ldg) {
+/* J vectors of inputs: their rows of g (ldg) [+]= a^T d, and e = d wt, if gated only where a > 0 */
+FKD_INLINE void narrow_g(const int C, const int J, const REAL *a, ptrdiff_t lda, const REAL *d, ptrdiff_t ldd,
+                         const REAL *wt, ptrdiff_t ldt, int64_t n, int64_t rows, int add, int gated, REAL *e, REAL *g,
+                         ptrdiff_t ldg) {
   V acc[FEW_OUTPUTS][2], w[FEW_OUTPUTS][2];
   FKD_UNROLL
-  for (int c = 0; c < C; ++c)
-    FKD_UNROLL
-    for (int j = 0; j < J; ++j) acc[c][j] = vset1(0), w[c][j] = vload(wt + c * ldt + j * VL);
+  for (int c = 0; c < C; ++c) FKD_UNROLL
+  for (int j = 0; j < J; ++j) acc[c][j] = vset1(0), w[c][j] = vload(wt + c * ldt + j * VL);
   for (int64_t r = 0; r < rows; ++r) {
     V s[FEW_OUTPUTS];
     FKD_UNROLL
@@ -116,21 +116,23 @@ FKD_INLINE void narrow_g(const int C, const int J, const REAL *a, ptrdiff_t lda,
 }
 
 /* a (rows, lda), z and d (rows, ldd), w (n + 1, ldw) with the bias as last row */
-static void narrow_forward(int C, const REAL *a, ptrdiff_t lda, const REAL *wt, ptrdiff_t ldt, const REAL *bias, int64_t n, int64_t rows, REAL *z,
-                           ptrdiff_t ldz) {
+static void narrow_forward(int C, const REAL *a, ptrdiff_t lda, const REAL *wt, ptrdiff_t ldt, const REAL *bias,
+                           int64_t n, int64_t rows, REAL *z, ptrdiff_t ldz) {
   if (C == 3) narrow_z(3, a, lda, wt, ldt, bias, n, rows, z, ldz);
   else if (C == 2) narrow_z(2, a, lda, wt, ldt, bias, n, rows, z, ldz);
   else if (C == 1) narrow_z(1, a, lda, wt, ldt, bias, n, rows, z, ldz);
   else narrow_z(4, a, lda, wt, ldt, bias, n, rows, z, ldz);
 }
 
-/* The gradient g (n + 1, ldg) of weights and bias, of which only columns 0 .. C - 1 are written, and the one of the inputs in e (rows, lda). */
-static void narrow_backward(int C, const REAL *a, ptrdiff_t lda, const REAL *d, ptrdiff_t ldd, const REAL *wt, ptrdiff_t ldt, int64_t n,
-                            int64_t rows, int add, int gated, REAL *e, REAL *g, ptrdiff_t ldg) {
+/* The gradient g (n + 1, ldg) of weights and bias, of which only columns 0 .. C - 1 are written, and the one of the
+ * inputs in e (rows, lda). */
+static void narrow_backward(int C, const REAL *a, ptrdiff_t lda, const REAL *d, ptrdiff_t ldd, const REAL *wt,
+                            ptrdiff_t ldt, int64_t n, int64_t rows, int add, int gated, REAL *e, REAL *g,
+                            ptrdiff_t ldg) {
   for (int64_t k = 0; k < n;) {
     const int J = n - k > VL ? 2 : 1;
 #define NARROW_G(C, J) narrow_g(C, J, a + k, lda, d, ldd, wt + k, ldt, n - k, rows, add, gated, e + k, g + k * ldg, ldg)
-#define NARROW_J(C)     \
+#define NARROW_J(C)           \
   if (J == 2) NARROW_G(C, 2); \
   else NARROW_G(C, 1)
     if (C == 3) {
