@@ -31,12 +31,13 @@ FKD_INLINE int64_t leading(int64_t n) {
 /* tiles of each width, as many rows as the registers hold */
 #define GEMM_TILES_1(X, J) X(1, J) X(2, J) X(3, J) X(4, J) X(5, J) X(6, J) X(7, J) X(8, J)
 #if defined(FKD_AVX512) || defined(FKD_NEON) /* 32 registers */
-#define GEMM_TILES(X)                                                                                                  \
-  GEMM_TILES_1(X, 1)                                                                                                   \
-  X(9, 1)                                                                                                              \
-  X(10, 1)                                                                                                             \
-  X(11, 1) X(12, 1) GEMM_TILES_1(X, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3) X(1, 4) X(2, 4) X(3, 4) X(4, 4) \
-      X(5, 4) X(6, 4)
+/* clang-format off */
+#define GEMM_TILES(X) \
+  GEMM_TILES_1(X, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1) \
+  GEMM_TILES_1(X, 2) \
+  X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3) \
+  X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
+/* clang-format on */
 #define GEMM_J 4
 static const unsigned char gemm_most[] = {0, 12, 8, 6, 6};
 #else /* 16 */
