@@ -9,6 +9,8 @@
  *   vset1 vload vstore vmin vmax vsel vfma vsqrt vabs vasint vasreal vshl vany VCMP
  *   load_part(p, have, fill), store_part(p, have, x)   the first `have` (>= 1) of VL reals; nothing beyond is touched
  *   fold_sum(x), fold_max(x)   over the lanes of one vector: lane i with lane i + VL / 2, then VL / 4 ...
+ *   VM, mlt mle meq (a, b), mieq (of VI), mset(int) many, pick(m, a, b)   comparisons that stay in a mask register where there are
+ *   such; elsewhere a VM is the VI of VCMP
  *   vmax(a, b) is a > b ? a : b and vmin(a, b) is a < b ? a : b, so that a NaN in b survives, on every ISA.
  *   vfma is fused only where the ISA has it: kernels that promise equal bits on every ISA use * and + instead.
  */
@@ -33,6 +35,14 @@
 #define vasreal FN(vasreal)
 #define vany FN(vany)
 #define vshl FN(vshl)
+#define VM FN(VM)
+#define mlt FN(mlt)
+#define mle FN(mle)
+#define meq FN(meq)
+#define mieq FN(mieq)
+#define mset FN(mset)
+#define many FN(many)
+#define pick FN(pick)
 #define load_part FN(load_part)
 #define store_part FN(store_part)
 #define fold_sum FN(fold_sum)
@@ -40,12 +50,14 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FKD_INLINE static __forceinline
+#define FKD_NOINLINE __declspec(noinline)
 #define FKD_PREFETCH(p) ((void)(p))
 #define FKD_PREFETCH_FAR(p) ((void)(p))
 #define FKD_UNROLL
 #define FKD_UNROLL_32
 #else
 #define FKD_INLINE static inline __attribute__((always_inline, unused))
+#define FKD_NOINLINE __attribute__((noinline, unused))
 #define FKD_PREFETCH(p) __builtin_prefetch(p)
 #define FKD_PREFETCH_FAR(p) __builtin_prefetch(p, 0, 2) /* into L2 */
 #if defined(__clang__) /* before version 17 it ignores GCC's pragma in silence */
@@ -191,6 +203,36 @@ FKD_INLINE V vsqrt(V x) { return vsqrtq_f64(x); }
 FKD_INLINE int vany(VI m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 #endif
 #endif
+#endif
+
+/* ---- comparisons for `pick` ---- */
+#if defined(FKD_AVX512)
+#if FKD_BITS == 32
+typedef __mmask16 VM;
+FKD_INLINE VM mlt(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+FKD_INLINE VM mle(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+FKD_INLINE VM meq(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+FKD_INLINE VM mieq(VI a, VI b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b); }
+FKD_INLINE V pick(VM m, V a, V b) { return _mm512_mask_blend_ps(m, b, a); }
+#else
+typedef __mmask8 VM;
+FKD_INLINE VM mlt(V a, V b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+FKD_INLINE VM mle(V a, V b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
+FKD_INLINE VM meq(V a, V b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+FKD_INLINE VM mieq(VI a, VI b) { return _mm512_cmpeq_epi64_mask((__m512i)a, (__m512i)b); }
+FKD_INLINE V pick(VM m, V a, V b) { return _mm512_mask_blend_pd(m, b, a); }
+#endif
+FKD_INLINE VM mset(int all) { return (VM)(all ? -1 : 0); }
+FKD_INLINE int many(VM m) { return m != 0; }
+#else
+typedef VI VM;
+FKD_INLINE VM mlt(V a, V b) { return VCMP(a, <, b); }
+FKD_INLINE VM mle(V a, V b) { return VCMP(a, <=, b); }
+FKD_INLINE VM meq(V a, V b) { return VCMP(a, ==, b); }
+FKD_INLINE VM mieq(VI a, VI b) { return VCMP(a, ==, b); }
+FKD_INLINE V pick(VM m, V a, V b) { return vsel(m, a, b); }
+FKD_INLINE VM mset(int all) { return visetl(all ? -1 : 0); }
+FKD_INLINE int many(VM m) { return vany(m); }
 #endif
 
 /* ---- parts of vectors, and sums over lanes ---- */
