@@ -2,4 +2,12 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("PYTHONSAFEPATH", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """All cores for the whole suite; for chosen files none but this process, since workers take seconds to start."""
+    return None if config.args_source == config.ArgsSource.TESTPATHS else 0

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from bench import common
-from fastkd.cli.venues import FEDMD, VenueSettings, read_venues, run_venues
+from fastkd.experiments.venues import FEDMD, VenueSettings, read_venues, run_venues
 from fastkd.distill import distill
 from fastkd.federated import (
     ClassPrior,

@@ -96,7 +96,7 @@ def market(seed: int) -> Task:
 
 def bitcoin(folder: Path) -> Callable[[int], Task]:
     """Regimes of the next 12 hours, a window of 6,000 candles a seed; windows do not overlap."""
-    from fastkd.cli.selfdistill import parts_in_time
+    from fastkd.experiments.generations import parts_in_time
     from fastkd.market import Candles
 
     found = sorted(folder.glob("*BTCUSDT_1h.csv*"))

@@ -14,7 +14,7 @@
 #define FASTKD_H
 #include <stdint.h>
 
-#define FKD_ABI 8          /* changes whenever a struct below changes; compare with table->abi */
+#define FKD_ABI 9          /* changes whenever a struct below changes; compare with table->abi */
 #define FKD_MAX_LAYERS 16  /* weight matrices in a network */
 #define FKD_ROWS 256       /* rows that training keeps in cache at once */
 #define FKD_PREDICT_ROWS 64
@@ -26,6 +26,9 @@ enum { FKD_CLASSES = 0, FKD_SQUARED = 1, FKD_QUANTILE = 2 };            /* fkd_t
 enum { FKD_DENSE = 0, FKD_LSTM = 1, FKD_CNN = 2 };                      /* fkd_network.kind */
 enum { FKD_LAST = 0, FKD_MEAN = 1, FKD_MAX = 2 };                       /* fkd_network.pooling */
 enum { FKD_ROWWISE = 0, FKD_GLOBAL = 1, FKD_MSE = 2 };                  /* how gradient_match compares gradients */
+enum { FKD_OHLCV4 = 0, FKD_REGIME3 = 1, FKD_CONDENSE6 = 2, FKD_RICH = 3 }; /* fkd_recipe.kind */
+enum { FKD_RAISE = 0, FKD_RESET = 1, FKD_BRIDGE = 2 };                  /* fkd_feed.on_gap */
+enum { FKD_NOT_AFTER = -1, FKD_IMPOSSIBLE = -2, FKD_OFF_GRID = -3, FKD_MISSING = -4, FKD_READY = 1, FKD_GAP = 2 }; /* of candle_push */
 enum { FKD_SGD = 0, FKD_ADAM = 1 };                                     /* fkd_optimizer.kind */
 
 /* How a student is distilled. Row loss:
@@ -104,6 +107,44 @@ typedef struct {
 FKD_TARGETS(float, fkd_targets_f32)
 FKD_TARGETS(double, fkd_targets_f64)
 
+/* Features of candles: closed candles of one market in time order, fastkd.features.FeatureSet has the formulas. Everything here is double
+ * and carries the same bits. `horizons`, `windows`, `volume_window` <= warmup, volume_window <= warmup + 1; `width` words a candle in the
+ * state: 6, or 7 for condense6, or 11 + 2 n_others for rich. ohlcv4: the ratio of volumes is limited to `limit`, and then ln(1 + .) of it. */
+typedef struct {
+  int64_t start_ms;
+  double open, high, low, close, volume;
+} fkd_candle;
+
+typedef struct {
+  int kind, log1p;
+  double limit;
+  int64_t columns, warmup, width, volume_window, n_horizons, n_windows, n_others;
+  const int64_t *horizons, *windows;
+  const double *scales; /* 1 / (2^50 divisor window): one of condense6, (n_windows, 3) of rich */
+} fkd_recipe;
+
+typedef union {
+  int64_t i;
+  double d;
+} fkd_word;
+
+/* A stream of candles that are step_ms long and start at phase_ms + k step_ms (step_ms = 0: at any time), and the scaler of its features,
+ * (x - offset) / scale (NULL: none). */
+typedef struct {
+  fkd_recipe recipe;
+  int64_t step_ms, phase_ms;
+  int on_gap;
+  const double *offset, *scale;
+} fkd_feed;
+
+/* A network on such features, after a scaler of its own (NULL: none): weights packed for float if `single`, else for double. */
+typedef struct {
+  const fkd_mlp *net;
+  const void *packed;
+  int single, softmax;
+  const double *offset, *scale;
+} fkd_reader;
+
 #define FKD_KERNEL(result, name, arguments) result(*name) arguments;
 #define fkd_real float
 #define fkd_targets fkd_targets_f32
@@ -128,6 +169,24 @@ typedef struct {
   fkd_kernels_f64 f64;
   /* out[r] = sum over p > eps of p ln(p / max(q, eps)), nats; inf where q = 0 < p and eps = 0. Same bits. */
   void (*kl)(const double *p, const double *q, int64_t n, int64_t C, double eps, double *out);
+  /* Number of words of a state: all 0 at the start; word 0 counts the candles, word 2 is the start of the last. */
+  int64_t (*candle_state)(const fkd_recipe *r);
+  /* The candles that rows to come depend on, oldest first, and the others' closes beside them; returns how many, at most warmup + 1. */
+  int64_t (*candle_recent)(const fkd_recipe *r, const fkd_word *state, fkd_candle *candles, double *others);
+  /* What is wrong with the next candle, as candle_push says it, or FKD_GAP if others are missing before it, or 0. */
+  int (*candle_check)(const fkd_feed *f, const fkd_word *state, const fkd_candle *c);
+  /* The next candle, and the last closes of the recipe's others (n_others). Returns FKD_READY if row (columns) is complete, else 0, while
+   * windows fill; plus FKD_GAP if candles were missing: FKD_RESET has then begun anew, FKD_BRIDGE has stepped over. A candle that is
+   * refused (< 0: not after the last, impossible, off the grid, missing ones before it under FKD_RAISE) changes nothing. */
+  int (*candle_push)(const fkd_feed *f, fkd_word *state, const fkd_candle *c, const double *others, double *row);
+  /* The same for n candles that are known to be good, as columns (others: n rows), gaps stepped over: rows of all but the first
+   * recipe.warmup. */
+  void (*candle_rows)(const fkd_feed *f, const int64_t *start_ms, const double *open, const double *high, const double *low,
+                      const double *close, const double *volume, const double *others, int64_t n, fkd_word *state, double *X);
+  /* Outputs or probabilities of n rows of features (n, columns): out (n, outputs) of the network's type; NaN for a row that is not finite
+   * in that type. A row's result does not depend on the rows beside it. scratch: candle_scratch(m, n) words. */
+  int64_t (*candle_scratch)(const fkd_reader *m, int64_t n);
+  void (*candle_read)(const fkd_reader *m, const double *X, int64_t n, void *out, void *scratch);
 } fkd_table;
 
 /* The table of that name, the best one for name = NULL, or NULL if the build or the CPU lacks it. */

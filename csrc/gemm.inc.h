@@ -156,3 +156,12 @@ static void gemv(const REAL *x, const REAL *B, ptrdiff_t ldb, int64_t N, int64_t
   if (nv - j >= 2) gemv_panel(2, 4, x, B + j * VL, ldb, K, y + j * VL, relu), j += 2;
   if (nv - j >= 1) gemv_panel(1, 8, x, B + j * VL, ldb, K, y + j * VL, relu);
 }
+
+/* the same in the order of gemm: its bits */
+#define gemv_in_order FN(gemv_in_order)
+static void gemv_in_order(const REAL *x, const REAL *B, ptrdiff_t ldb, int64_t N, int64_t K, REAL *y, int relu) {
+  int64_t j = 0, nv = round_up(N) / VL;
+  for (; nv - j >= 4; j += 4) gemv_panel(4, 1, x, B + j * VL, ldb, K, y + j * VL, relu);
+  if (nv - j >= 2) gemv_panel(2, 1, x, B + j * VL, ldb, K, y + j * VL, relu), j += 2;
+  if (nv - j >= 1) gemv_panel(1, 1, x, B + j * VL, ldb, K, y + j * VL, relu);
+}

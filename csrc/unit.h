@@ -4,6 +4,8 @@
 #undef FKD_BITS
 #define FKD_BITS 64
 #include "kernels.inc.h"
+#include "candles.inc.h"
+#include "feed.inc.h"
 
 extern const fkd_table FKD_TABLE;
 const fkd_table FKD_TABLE = {
@@ -22,4 +24,11 @@ const fkd_table FKD_TABLE = {
 #undef FKD_KERNEL
         },
     .kl = fkd_kl,
+    .candle_state = fkd_candle_state,
+    .candle_recent = fkd_candle_recent,
+    .candle_check = fkd_candle_check,
+    .candle_push = fkd_candle_push,
+    .candle_rows = fkd_candle_rows,
+    .candle_scratch = fkd_candle_scratch,
+    .candle_read = fkd_candle_read,
 };

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import Any
 
-from fastkd._core._native import isa
+from fastkd._core.info import isa
 from fastkd._version import __version__
 
-__all__ = ["__version__", "get_include", "isa", "load", "save"]
+__all__ = ["Forecaster", "__version__", "get_include", "isa", "load", "save"]
 
 # loaded at first use: importing fastkd stays cheap
 _SUBMODULES = {"aggregate", "condense", "deploy", "distill", "evaluation", "features", "federated"}
-_SUBMODULES |= {"losses", "market", "models", "reference"}
+_SUBMODULES |= {"forecast", "losses", "market", "models", "reference"}
+_SAVED = ("models", "distill", "forecast")  # what is in files registers itself when these are imported
+
+
+def load(path: Any) -> Any:
+    """The model or forecaster in a file that `save` wrote.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is truncated, damaged, edited, or holds something else.
+    """
+    for name in _SAVED:
+        importlib.import_module(f"fastkd.{name}")
+    return importlib.import_module("fastkd._io").load(path)
 
 
 def get_include() -> str:
@@ -30,8 +47,10 @@ def get_include() -> str:
 
 
 def __getattr__(name: str) -> object:
-    if name in ("load", "save"):
-        return getattr(importlib.import_module("fastkd._io"), name)
+    if name == "save":
+        return importlib.import_module("fastkd._io").save
+    if name == "Forecaster":
+        return importlib.import_module("fastkd.forecast").Forecaster
     if name in _SUBMODULES:
         try:
             return importlib.import_module(f"fastkd.{name}")

@@ -11,8 +11,8 @@ import numpy as np
 _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def as_array(x: Any, name: str) -> np.ndarray:
-    """Anything with __array__, DLPack or columns as an ndarray of numbers; objects, strings and complex raise.
+def to_array(x: Any, name: str) -> np.ndarray:
+    """Anything with __array__, DLPack or columns as a plain ndarray of any type, in this machine's byte order.
 
     bfloat16 tensors, for which NumPy has no type, become float32; masked entries raise. Of a subclass of ndarray the
     plain array underneath is taken, so that no kernel meets its methods.
@@ -32,7 +32,13 @@ def as_array(x: Any, name: str) -> np.ndarray:
         try:
             a = np.asarray(x)
         except ValueError as error:  # ragged lists
-            raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+            raise ValueError(f"{name} must be a rectangular array: {error}") from None
+    return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
+
+
+def as_array(x: Any, name: str) -> np.ndarray:
+    """`to_array` of real numbers: objects, strings and complex raise."""
+    a = to_array(x, name)
     if a.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers; got dtype {a.dtype}: convert it, as with astype(float)")
     return a
@@ -46,7 +52,7 @@ def as_real(x: Any, name: str, dtype: Any = None) -> np.ndarray:
     a = as_array(x, name)
     if dtype is None:
         dtype = a.dtype if a.dtype in _REAL else np.float64
-    dtype = np.dtype(dtype).newbyteorder("=")
+    dtype = np.dtype(dtype)
     if a.dtype.itemsize <= dtype.itemsize:
         return plain(a, dtype)
     with np.errstate(over="ignore"):
@@ -97,9 +103,10 @@ def as_teacher(x: Any, student: np.ndarray, name: str) -> np.ndarray:
         # float32 need not reach as far as float64: shifted, what is too low has probability 0 anyway
         top = a.max(axis=-1, keepdims=True)
         shift = np.where(np.isfinite(top), top, 0)
+        excluded = np.isneginf(a)
         with np.errstate(over="ignore"):
             a = a - shift
-        a = np.where(np.isneginf(x), a, np.maximum(a, np.finfo(student.dtype).min))
+        a = np.where(excluded, a, np.maximum(a, np.finfo(student.dtype).min))
     return as_real(a, name, student.dtype)
 
 

@@ -1,13 +1,18 @@
 """Model files: what is saved comes back bit for bit, and nothing else comes in."""
 
+import base64
 import json
 import os
+import stat
 import struct
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import fastkd
+from fastkd._files import write_whole
 from fastkd._io import ModelFileError, load, save
 from fastkd.distill import TemperatureSchedule
 from fastkd.models import MLPClassifier, MLPRegressor, NotFittedError
@@ -147,9 +152,9 @@ def signed(header, body):
     """The file with a right digest: whoever edits a file can compute it, so the checks behind it count."""
     from safetensors.numpy import load as load_bytes
 
-    from fastkd._io import _digest
+    from fastkd._io import digest
 
-    header["__metadata__"]["sha256"] = _digest(header["__metadata__"]["fastkd"], load_bytes(joined(header, body)))
+    header["__metadata__"]["sha256"] = digest(header["__metadata__"]["fastkd"], load_bytes(joined(header, body)))
     return joined(header, body)
 
 
@@ -268,7 +273,7 @@ def rewritten(path, change):
     """The file with another header and a digest that fits it."""
     from safetensors.numpy import load_file, save_file
 
-    from fastkd._io import _digest
+    from fastkd._io import digest
 
     with open(path, "rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
@@ -277,7 +282,7 @@ def rewritten(path, change):
     header = json.loads(metadata["fastkd"])
     change(header)
     text = json.dumps(header, sort_keys=True)
-    save_file(tensors, path, metadata=metadata | {"fastkd": text, "sha256": _digest(text, tensors)})
+    save_file(tensors, path, metadata=metadata | {"fastkd": text, "sha256": digest(text, tensors)})
 
 
 @pytest.mark.parametrize(
@@ -306,3 +311,85 @@ def test_a_regressor_has_no_classes(path):
 def test_generators_are_left_out(path):
     classifier(random_state=np.random.RandomState(0)).save(path)
     assert load(path).random_state is None
+
+
+OLD_FILE = (  # written by 0.1.0: a schedule, a scaler, no `scale`
+    "WAUAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJzaGEyNTYiOiI1OTQ1NTU3YTk2Y2EwYzdiZGM1MjYyOTExYzNkOTA1YjgwZmI1MTU2YWU2YzZiNj"
+    "VjOGFmNzE0ZDZhMzQ2NGY5IiwiZmFzdGtkIjoie1wiYWN0aXZhdGlvblwiOiBcInJlbHVcIiwgXCJib2R5XCI6IG51bGwsIFwiY2xhc3NcIjog"
+    "XCJNTFBDbGFzc2lmaWVyXCIsIFwiY2xhc3Nlc1wiOiB7XCJkdHlwZVwiOiBcIjxpOFwiLCBcInZhbHVlc1wiOiBbMCwgMV19LCBcImR0eXBlXC"
+    "I6IFwiZmxvYXQzMlwiLCBcImZlYXR1cmVfbmFtZXNcIjogbnVsbCwgXCJoeXBlcl9wYXJhbWV0ZXJzXCI6IHtcImFjdGl2YXRpb25cIjogXCJy"
+    "ZWx1XCIsIFwiYmF0Y2hfc2l6ZVwiOiA2NCwgXCJkdHlwZVwiOiBcImZsb2F0MzJcIiwgXCJlYXJseV9zdG9wcGluZ1wiOiBmYWxzZSwgXCJlcG"
+    "9jaHNcIjogNTAsIFwiaGlkZGVuXCI6IFsyXSwgXCJrZF93ZWlnaHRcIjogMC43LCBcImwyXCI6IDAuMCwgXCJsYWJlbF9zbW9vdGhpbmdcIjog"
+    "MC4wLCBcImxlYXJuaW5nX3JhdGVcIjogMC4wMDEsIFwibHJfc2NoZWR1bGVcIjogXCJjb25zdGFudFwiLCBcIm1vbWVudHVtXCI6IDAuOSwgXC"
+    "JuX2luaXRcIjogMSwgXCJuX2l0ZXJfbm9fY2hhbmdlXCI6IDEwLCBcIm9wdGltaXplclwiOiBcImFkYW1cIiwgXCJwYXRpZW5jZVwiOiA1LCBc"
+    "InJhbmRvbV9zdGF0ZVwiOiAwLCBcInRlbXBlcmF0dXJlXCI6IHtcIlRlbXBlcmF0dXJlU2NoZWR1bGVcIjoge1wiZGVjYXlcIjogMC45LCBcIm"
+    "VuZFwiOiAxLjAsIFwia2luZFwiOiBcImxpbmVhclwiLCBcInN0YXJ0XCI6IDQuMCwgXCJzdGVwc1wiOiAzfX0sIFwidG9sXCI6IDAuMDAwMSwg"
+    "XCJ2YWxpZGF0aW9uX2ZyYWN0aW9uXCI6IDAuMSwgXCJ2ZXJib3NlXCI6IGZhbHNlLCBcIndvcmtlcnNcIjogMX0sIFwic2luZ2xlX291dHB1dF"
+    "wiOiBudWxsLCBcInNpemVzXCI6IFsyLCAyLCAyXX0iLCJmb3JtYXQiOiJmYXN0a2QtbW9kZWwvMSJ9LCJzY2FsZXIubWVhbiI6eyJkdHlwZSI6"
+    "IkY2NCIsInNoYXBlIjpbMl0sImRhdGFfb2Zmc2V0cyI6WzAsMTZdfSwic2NhbGVyLnNjYWxlIjp7ImR0eXBlIjoiRjY0Iiwic2hhcGUiOlsyXS"
+    "wiZGF0YV9vZmZzZXRzIjpbMTYsMzJdfSwibGF5ZXJzLjAuYmlhcyI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMl0sImRhdGFfb2Zmc2V0cyI6"
+    "WzMyLDQwXX0sImxheWVycy4wLndlaWdodCI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMiwyXSwiZGF0YV9vZmZzZXRzIjpbNDAsNTZdfSwibG"
+    "F5ZXJzLjEuYmlhcyI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMl0sImRhdGFfb2Zmc2V0cyI6WzU2LDY0XX0sImxheWVycy4xLndlaWdodCI6"
+    "eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMiwyXSwiZGF0YV9vZmZzZXRzIjpbNjQsODBdfX0gICAAAAAAAADwPwAAAAAAAABAAAAAAAAACEAAAA"
+    "AAAAAQQAAAAAAAAAAAAevyPssnTL/eiMu/w1/WvwAAAAAAAAAAMnFEP8dpgT9uvIU+B+kPPw=="
+)
+
+
+def test_files_of_the_first_release_load(path):
+    path.write_bytes(base64.b64decode(OLD_FILE))
+    model = fastkd.load(path)
+    assert (model.scale, model.hidden, model.temperature(1)) == (None, (2,), 2.5)
+    np.testing.assert_array_equal(model.scaler_.mean_, [1.0, 2.0])
+    np.testing.assert_array_equal(model.scaler.scale_, [3.0, 4.0])
+    plain = MLPClassifier((2,), random_state=0).initialize(2, 2)
+    raw = np.array([[5.0, 6.0], [-2.0, 9.0]])
+    np.testing.assert_allclose(model.predict_proba(raw), plain.predict_proba((raw - [1.0, 2.0]) / [3.0, 4.0]))
+    model.partial_fit(raw, [0, 1])
+
+
+# -- where a file is written ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links, pipes and modes of POSIX")
+class TestWhereItIsWritten:
+    def test_a_link_stays_one_and_its_target_is_written(self, tmp_path):
+        target, link = tmp_path / "v1", tmp_path / "latest"
+        target.write_bytes(b"old")
+        link.symlink_to(target)
+        write_whole(link, b"new")
+        assert link.is_symlink()
+        assert target.read_bytes() == b"new"
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["latest", "v1"]
+
+    def test_a_dangling_link_makes_its_target(self, tmp_path):
+        (tmp_path / "latest").symlink_to("v2")
+        write_whole(tmp_path / "latest", b"new")
+        assert (tmp_path / "v2").read_bytes() == b"new"
+
+    def test_a_pipe_stays_one(self, tmp_path):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        found = []
+        reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+        reader.start()
+        classifier().save(pipe)
+        reader.join(10)
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+        (tmp_path / "copy").write_bytes(found[0])
+        assert load(tmp_path / "copy").n_parameters
+
+    def test_a_device_stays_one(self):
+        classifier().save("/dev/null")
+        assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+        if os.path.exists("/dev/full"):
+            with pytest.raises(OSError, match="/dev/full"):
+                classifier().save("/dev/full")
+            assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+
+    def test_errors_name_the_file_that_was_asked_for(self, tmp_path):
+        for bad in (tmp_path / "no folder" / "m", tmp_path):
+            with pytest.raises(OSError) as error:
+                write_whole(bad, b"x")
+            assert error.value.filename == str(bad)
+            assert "tmp" not in str(error.value).replace(str(tmp_path), "")
+        assert not list(tmp_path.iterdir())

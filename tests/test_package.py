@@ -70,28 +70,98 @@ def test_an_instruction_set_that_is_not_there_is_an_error_at_import(tmp_path, is
     assert ", ".join(available_isas()) in last
 
 
+def test_a_build_of_one_lane_says_so(monkeypatch):
+    assert fastkd._core.info.build_info()["notice"] == ""
+    monkeypatch.setattr("fastkd._core._native.available_isas", lambda: ("scalar",))
+    monkeypatch.setattr("platform.machine", lambda: "AMD64")
+    with pytest.warns(RuntimeWarning, match="neither gcc nor clang"):
+        fastkd.isa()
+    assert "LLVM" in fastkd._core.info.build_info()["notice"]
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")  # for which there is nothing better
+    assert fastkd._core.info.notice() == ""
+
+
 # Which parts a part may import when it is loaded: itself and what stands before it.
-ROAD = ("_version", "reference", "_core", "_check", "losses", "evaluation", "market", "features", "models", "distill")
-ROAD += ("aggregate", "_io", "federated", "condense", "deploy", "cli")
+ROAD = ("_version", "_files", "_io", "_parallel", "reference", "_core", "_check", "losses", "evaluation", "market")
+ROAD += ("features", "models", "distill")
+ROAD += ("aggregate", "federated", "condense", "deploy", "forecast", "flower", "experiments", "cli")
+PACKAGE = Path(fastkd.__file__).parent
+
+
+def imported(body, at_load):
+    """(module, name) of every import from this package but those for type checkers; at load none of functions."""
+    for node in body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if at_load and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "fastkd":
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name.startswith("fastkd."))
+        yield from imported(ast.iter_child_nodes(node), at_load)
+
+
+def module_graph():
+    """Module -> the modules of this package that it imports, also within functions."""
+    trees = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        trees[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = ast.parse(path.read_text(encoding="utf-8"))
+    graph = {}
+    for name, tree in trees.items():
+        found = {f"{m}.{n}" if f"{m}.{n}" in trees else m for m, n in imported(tree.body, at_load=False)}
+        graph[name] = (found & set(trees)) - {name, "fastkd"}  # the package itself loads its parts at first use
+    return graph
+
+
+def circles(graph):
+    """One circle of imports for each start that is on one."""
+    done, found = set(), []
+
+    def walk(module, path):
+        if module in path:
+            found.append([*path[path.index(module) :], module])
+            return
+        if module in done:
+            return
+        for following in sorted(graph[module]):
+            walk(following, [*path, module])
+        done.add(module)
+
+    for module in graph:
+        walk(module, [])
+    return found
 
 
 def test_imports_run_one_way():
-    package, seen = Path(fastkd.__file__).parent, 0
-    for path in sorted(package.rglob("*.py")):
-        part = path.relative_to(package).parts[0].removesuffix(".py")
-        if part in ("__init__", "__main__", "_io"):
+    seen = 0
+    for path in sorted(PACKAGE.rglob("*.py")):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if part in ("__init__", "__main__"):
             continue
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastkd."):
-                imported = node.module.split(".")[1]
-                assert ROAD.index(imported) <= ROAD.index(part), f"{path} imports {node.module}"
+        for module, _ in imported(ast.parse(path.read_text(encoding="utf-8")).body, at_load=True):
+            if module != "fastkd":
+                name = module.split(".")[1]
+                assert ROAD.index(name) <= ROAD.index(part), f"{path} imports {module}"
                 seen += 1
     assert seen > 20
 
 
+def test_no_imports_go_in_a_circle_not_even_within_functions():
+    graph = module_graph()
+    assert len(graph) > 150
+    assert circles(graph) == []
+
+
+def test_circles_are_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c", "b"]]
+
+
 def test_headers_come_along():
     names = {path.name for path in Path(fastkd.get_include()).iterdir()}
-    assert {"fastkd.h", "fastkd_kernels.h", "fastkd_core.pxd"} <= names
+    assert {"fastkd.h", "fastkd_kernels.h", "fastkd_core.pxd", "candles.inc.h", "feed.inc.h"} <= names
 
 
 def test_the_gil_stays_off(tmp_path):
@@ -150,3 +220,31 @@ def test_cython_code_of_a_user(tmp_path):
     code += "; print(*user.single2(0.0, 0.0))"
     used = run(f"import sys; sys.path.append({str(tmp_path)!r}); {code}", tmp_path)
     assert used.stdout.split() == [fastkd.isa(), "-1", "0.5", "0.5", "0", "0.5", "0.5"], used.stderr
+
+
+IN_A_SUBINTERPRETER = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+code = '''
+try:
+    import fastkd
+except ImportError as error:
+    print("refused:", error, flush=True)
+'''
+{first}
+interpreters.run_string(interpreters.create(), code)
+import fastkd.losses
+print(fastkd.losses.softmax([0.0, 0.0]).tolist())
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import fastkd"])
+def test_a_subinterpreter_is_turned_away_and_the_main_one_is_unharmed(tmp_path, first):
+    result = run(IN_A_SUBINTERPRETER.format(first=first), tmp_path)
+    if "No module named '_xxsubinterpreters'" in result.stderr:
+        pytest.skip("this Python offers no subinterpreters")
+    refused, computed = result.stdout.splitlines()
+    assert refused.startswith("refused: fastkd, like NumPy, works in the main interpreter only"), result.stderr
+    assert computed == "[0.5, 0.5]", result.stderr

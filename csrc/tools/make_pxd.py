@@ -1,7 +1,7 @@
 """Writes fastkd_core.pxd, the declarations for Cython, from fastkd.h and fastkd_kernels.h.
 
 setup.py does so before each build; by hand: python csrc/tools/make_pxd.py. The headers are plain enough to be read by
-regular expressions: numbers, enums, structs without structs inside, and FKD_KERNEL(result, name, (arguments)).
+regular expressions: numbers, enums, structs and unions with nothing inside, and FKD_KERNEL(result, name, (arguments)).
 """
 
 import re
@@ -74,9 +74,9 @@ def make(folder: Path) -> str:
     texts = ((folder / name).read_text(encoding="utf-8") for name in ("fastkd.h", "fastkd_kernels.h"))
     header, kernels = (re.sub(r"/\*.*?\*/", "", text, flags=re.S) for text in texts)
     numbers = {name: int(text) for name, text in re.findall(r"#define (FKD_\w+) +(\d+)", header)}
-    names = [*numbers, *re.findall(r"(FKD_\w+) = \d+", header)]
+    names = [*numbers, *re.findall(r"(FKD_\w+) = -?\d+", header)]
     listed = re.findall(r"FKD_KERNEL\((\w+), (\w+), \((.*?)\)\)", kernels, re.S)
-    structs = re.findall(r"typedef struct \{([^{}#]*)\} (\w+);", header)
+    structs = re.findall(r"typedef (?:struct|union) \{([^{}#]*)\} (\w+);", header)
     lines = ["    enum:", *(f"        {name}" for name in names)]
     for body, name in structs[:-1]:
         for suffix, real in TYPES.items() if name == "name" else [("", "")]:  # the macro FKD_TARGETS(real, name)

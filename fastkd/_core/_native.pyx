@@ -18,6 +18,7 @@ import numpy as np
 from fastkd import _check
 
 cimport numpy as cnp
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uintptr_t
@@ -38,6 +39,7 @@ include "sequence.pxi"
 include "predictor.pxi"
 include "sequence_predictor.pxi"
 include "features.pxi"
+include "live.pxi"
 include "aggregate.pxi"
 include "condense.pxi"
 include "descent.pxi"

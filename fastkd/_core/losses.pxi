@@ -57,11 +57,19 @@ def distillation_loss(student, teacher, int kind, labels, sample_weight, double 
                       bint unlabelled, bint want_grad):
     """(loss, grad or None); kind says what `teacher` is: 0 nothing, 1 logits, 2 probabilities at the temperature."""
     cdef cnp.ndarray s = real_array(student, "student_logits"), t = None, w = None, lab = None, g = None
-    cdef int ndim = cnp.PyArray_NDIM(s)
-    cdef int64_t size = cnp.PyArray_SIZE(s), C, n, bad
+    cdef str teacher_name = "teacher_logits" if kind == fkd.FKD_LOGITS else "soft_labels"
     cdef fkd.fkd_distill how
     cdef double total, loss = 0, scale
     cdef Scratch scratch = None
+    if kind and not is_plain(teacher, cnp.PyArray_TYPE(s)):
+        teacher = _check.as_array(teacher, teacher_name)
+    if labels is not None:
+        labels = _check.as_array(labels, "labels")
+    if sample_weight is not None:
+        sample_weight = _check.as_real(sample_weight, "sample_weight", np.float64)
+    # from here on no Python code of the caller runs
+    cdef int ndim = cnp.PyArray_NDIM(s)
+    cdef int64_t size = cnp.PyArray_SIZE(s), C, n, bad
     if ndim == 0 or size == 0:
         raise ValueError(f"student_logits need at least one row and one class; got shape {(<object>s).shape}")
     C = cnp.PyArray_DIMS(s)[ndim - 1]
@@ -71,15 +79,15 @@ def distillation_loss(student, teacher, int kind, labels, sample_weight, double 
         if is_plain(teacher, cnp.PyArray_TYPE(s)) and same_shape(s, <cnp.ndarray>teacher):
             t = <cnp.ndarray>teacher
         else:
-            t = <cnp.ndarray>_check.as_teacher(teacher, s, "teacher_logits" if kind == fkd.FKD_LOGITS else "soft_labels")
+            t = <cnp.ndarray>_check.as_teacher(teacher, s, teacher_name)
         if kind == fkd.FKD_PROBABILITIES:
             _check.require_distributions(t, "soft_labels")
         elif kd_weight == 0:  # the kernel will not look at it
             _check.require_softmax("teacher_logits", t)
     if labels is not None:
-        if ndim != 2 and np.shape(labels) != (<object>s).shape[:ndim - 1]:
-            raise ValueError(f"labels must have shape {(<object>s).shape[:ndim - 1]}; got {np.shape(labels)}")
-        lab = <cnp.ndarray>int32_labels(labels if ndim == 2 else np.ravel(labels), n, C, unlabelled)
+        if ndim != 2 and labels.shape != (<object>s).shape[:ndim - 1]:
+            raise ValueError(f"labels must have shape {(<object>s).shape[:ndim - 1]}; got {labels.shape}")
+        lab = <cnp.ndarray>int32_labels(labels if ndim == 2 else labels.reshape(-1), n, C, unlabelled)
     total = n
     if sample_weight is not None:
         w, total = _check.as_weights(sample_weight, n, (<object>s).dtype)

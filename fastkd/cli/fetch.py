@@ -2,96 +2,106 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from fastkd.cli.common import Json, check, write_json
 
 if TYPE_CHECKING:
     from fastkd.market import Candles, CandleStore, Download, Progress
 
-__all__ = ["add_fetch"]
+__all__ = ["fetch"]
 
 OK, INTERRUPTED = 0, 130
 SHOWN_GAPS = 5
 
 
-def add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand to the parser."""
-    fetch = commands.add_parser(
-        "fetch",
-        help="candles of Bybit into a store; run it again to go on after a stop, or to update",
-        description="Fetch closed candles of Bybit's public market data into a store. No key is needed. Every page is "
-        "committed as it comes: after Ctrl-C, a crash or a lost connection the same command goes on.",
-    )
-    fetch.add_argument("symbols", nargs="+", metavar="SYMBOL", help="such as BTCUSDT")
-    fetch.add_argument("interval", metavar="INTERVAL", help="such as 1m, 5m, 1h, 1d")
-    fetch.add_argument("--start", metavar="TIME", help="first candle, ISO time in UTC; else the last stored one")
-    fetch.add_argument("--end", metavar="TIME", help="last candle; else now")
-    fetch.add_argument(
-        "--category", choices=["linear", "spot", "inverse"], default="linear", help="market (%(default)s)"
-    )
-    fetch.add_argument("--store", type=Path, metavar="FILE", default=Path("candles.db"), help="the store (%(default)s)")
-    fetch.add_argument("--export", type=Path, metavar="FILE", help="also write .csv, .csv.gz or .parquet (one symbol)")
-    fetch.add_argument(
-        "--base-url", metavar="URL", default="https://api.bybit.com", help="the exchange's host (%(default)s)"
-    )
-    fetch.add_argument("--per-second", type=float, metavar="N", default=10.0, help="requests a second (%(default)s)")
-    fetch.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        default=1,
-        help="requests at the same time (%(default)s); Ctrl-C waits for all but one",
-    )
-    fetch.add_argument("--quiet", action="store_true", help="print errors only")
-    fetch.set_defaults(run=_fetch)
+def fetch(
+    markets: Annotated[list[str], Parameter(negative="")],
+    /,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    category: Literal["linear", "spot", "inverse"] = "linear",
+    store: Path = Path("candles.db"),
+    export: Path | None = None,
+    base_url: str = "https://api.bybit.com",
+    per_second: float = 10.0,
+    workers: int = 1,
+    json: Json = None,
+    quiet: bool = False,
+) -> int:
+    """Fetch closed candles of Bybit's public market data into a store; no key is needed.
 
+    Every page is committed as it comes: after Ctrl-C, a crash or a lost connection the same command goes on, and run
+    again later it updates.
 
-def _fetch(options: argparse.Namespace) -> int:
-    from fastkd.market import BybitClient, CandleStore
+    Parameters
+    ----------
+    markets
+        Symbols such as BTCUSDT, then the interval: 1m, 5m, 1h, 1d.
+    start
+        First candle, ISO time in UTC; else the last stored one.
+    end
+        Last candle; else now.
+    category
+        Market.
+    store
+        The store.
+    export
+        Also write .csv, .csv.gz or .parquet (one symbol).
+    base_url
+        The exchange's host.
+    per_second
+        Requests a second.
+    workers
+        Requests at the same time; Ctrl-C waits for all but one.
+    json
+        Also write what the store holds; - for standard output.
+    quiet
+        Print errors only.
+    """
+    from fastkd.market import BybitClient
+    from fastkd.market import CandleStore as Store
 
-    if options.export is not None:
-        if len(options.symbols) > 1:
+    if len(markets) < 2:
+        raise ValueError("fetch needs one or more symbols and an interval, as in: fastkd fetch BTCUSDT 1h")
+    *symbols, interval = markets
+    if export is not None:
+        if len(symbols) > 1:
             raise ValueError("--export writes one file: fetch one symbol")
-        if not options.export.name.endswith((".csv", ".csv.gz", ".parquet")):
-            raise ValueError(f"--export must end in .csv, .csv.gz or .parquet; got {options.export}")
-    client = BybitClient(options.base_url, per_second=options.per_second)
-    with CandleStore(options.store) as store:
-        for symbol in options.symbols:
-            line = _ProgressLine(options.quiet)
+        if not export.name.endswith((".csv", ".csv.gz", ".parquet")):
+            raise ValueError(f"--export must end in .csv, .csv.gz or .parquet; got {export}")
+    check({"--export": export, "--json": json}, {"the store": [store]})
+    client = BybitClient(base_url, per_second=per_second)
+    with Store(store) as held:
+        for symbol in symbols:
+            line = _ProgressLine(quiet)
             try:
-                download = store.download(
-                    client,
-                    symbol,
-                    options.interval,
-                    options.start,
-                    options.end,
-                    options.category,
-                    workers=options.workers,
-                    progress=line,
-                )
+                download = held.download(client, symbol, interval, start, end, category, workers=workers, progress=line)
             except KeyboardInterrupt:
                 line.end()
                 print(f"fastkd: interrupted; {line.summary()}. The same command goes on from there.", file=sys.stderr)
                 return INTERRUPTED
             finally:
                 line.end()
-            if not options.quiet:
-                print(_report(store, symbol, download, options))
-        if options.export is not None:
-            _export(
-                store.read(symbol, options.interval, options.start, options.end, category=options.category), options
-            )
+            if not quiet:
+                print(_report(held, symbol, download, category))
+        if export is not None:
+            _export(held.read(symbols[0], interval, start, end, category=category), export, quiet)
+        write_json(json, [series._asdict() for series in held.series()])
     return OK
 
 
-def _report(store: CandleStore, symbol: str, download: Download, options: argparse.Namespace) -> str:
+def _report(store: CandleStore, symbol: str, download: Download, category: str) -> str:
     from fastkd.market.times import utc_text
 
-    key = (options.category, symbol, download.interval)
+    key = (category, symbol, download.interval)
     held = next((series for series in store.series() if series[:3] == key), None)
     if held is None:
         return f"{symbol} {download.interval}: the exchange has no closed candles in this range"
@@ -104,13 +114,13 @@ def _report(store: CandleStore, symbol: str, download: Download, options: argpar
     return f"{symbol} {download.interval}: {received}; {held.n_candles:,} stored, {span}; {holes}"
 
 
-def _export(candles: Candles, options: argparse.Namespace) -> None:
-    if options.export.suffix == ".parquet":
-        candles.to_parquet(options.export)
+def _export(candles: Candles, path: Path, quiet: bool) -> None:
+    if path.suffix == ".parquet":
+        candles.to_parquet(path)
     else:
-        candles.to_csv(options.export)
-    if not options.quiet:
-        print(f"{len(candles):,} candles written to {options.export}")
+        candles.to_csv(path)
+    if not quiet:
+        print(f"{len(candles):,} candles written to {path}")
 
 
 class _ProgressLine:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import uuid
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["check_folder", "check_output", "check_outputs", "check_plot", "unfinished"]
+__all__ = ["check_folder", "check_output", "check_outputs", "check_plot", "need"]
 
 
 def check_output(path: Path) -> None:
-    """Raise the error that writing `path` would raise."""
-    if path.is_dir():
+    """Raise the error that writing `path`, or what a link there leads to, would raise."""
+    target = path.resolve()
+    if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder; name a file, such as one in it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    if path.exists():
-        if not os.access(path, os.W_OK):
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}")
+    if target.exists():
+        if not os.access(target, os.W_OK):
             raise PermissionError(f"cannot write {path}: it is write-protected")
-        if not path.is_file():  # a device, such as that of a terminal
+        if not target.is_file():  # a device, such as that of a terminal
             return
-    trial = unfinished(path)
+    trial = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         trial.touch()
     except OSError as error:
@@ -63,9 +65,7 @@ def check_plot(path: Path | None) -> None:
     """Matplotlib is there and knows the kind of file."""
     if path is None:
         return
-    from fastkd.cli import _need
-
-    _need("matplotlib")
+    need("matplotlib")
     from matplotlib.backend_bases import FigureCanvasBase
 
     kinds = sorted(FigureCanvasBase.filetypes)
@@ -73,13 +73,15 @@ def check_plot(path: Path | None) -> None:
         raise ValueError(f"--plot must end in one of .{', .'.join(kinds)}; got {path}")
 
 
-def unfinished(path: Path) -> Path:
-    """A name beside `path` for a file that is not whole yet."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-
-
 def _same(one: Path, other: Path) -> bool:
     try:
         return one.resolve() == other.resolve() or one.samefile(other)
     except OSError:  # one of them is not there
         return False
+
+
+def need(*modules: str) -> None:
+    """Raise the error that names the extra, if one of its modules is not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise OSError(f"this command needs {' and '.join(missing)}: pip install 'fastkd[cli]'")

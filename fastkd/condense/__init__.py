@@ -6,8 +6,8 @@ from fastkd.condense.evaluating import evaluate, evaluate_walk_forward
 from fastkd.condense.operator import mlp_r_operator
 from fastkd.condense.regimes import condense_regimes
 from fastkd.condense.report import CondenseReport
-from fastkd.condense.rows import parquet_blocks
 from fastkd.condense.store import CondensedStore
+from fastkd.condense.streams import frame_blocks, parquet_blocks
 
 __all__ = [
     "METHODS",
@@ -18,6 +18,7 @@ __all__ = [
     "condense_regimes",
     "evaluate",
     "evaluate_walk_forward",
+    "frame_blocks",
     "mlp_r_operator",
     "parquet_blocks",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastkd._check import as_matrix
+from fastkd._files import whole_file
 from fastkd.condense.compact import pack, unpack
 
 
@@ -137,21 +137,10 @@ class Condensed:
         return cls(X, arrays["y"], history, arrays.get("soft_labels"), arrays.get("sample_weight"), info)
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """A file that is complete or not there."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
-
-
 def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
     """An .npz file that is complete or not there."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
+    with whole_file(path) as part, open(part, "wb") as file:
         np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-    os.replace(part, path)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

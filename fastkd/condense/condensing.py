@@ -69,8 +69,8 @@ def condense(
     ----------
     X : (n, n_features) array or memory map, or a stream
         Standardized features. An array is read in batches where it is. A stream is an iterator of (X, y) blocks, or
-        a function that returns one (see `parquet_blocks`); of it at most `pool` random rows of each class stay in
-        memory.
+        a function that returns one (`parquet_blocks`, `frame_blocks`); of it at most `pool` random rows of each
+        class stay in memory.
     y : (n,) labels, or (n,) or (n, k) real values
         Floats that are not all whole numbers make it a regression: then `per_class` is the number of all rows.
     method : str

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_array, as_rng
+from fastkd._check import as_array, as_rng, to_array
+from fastkd._parallel import each
 from fastkd.condense.condensed import Condensed
 from fastkd.condense.condensing import CHOSEN, condense
 from fastkd.condense.report import CondenseReport, Trial
@@ -29,6 +30,9 @@ def evaluate(
     seeds: int | Iterable[int] = 5,
     baselines: Iterable[str] = BASELINES,
     confidence: float = 0.95,
+    workers: int = 1,
+    executor: Any = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CondenseReport:
     """Train on all data, on each condensed set and on simple sets of the same number of rows; test on real rows.
 
@@ -48,6 +52,12 @@ def evaluate(
     baselines : iterable of {"random", "centroids", "kmedoids", "herding", "kcenter"}
     confidence : float
         Of the intervals: bootstrap over seeds, and over blocks of neighboring test rows.
+    workers : int
+        Threads for the draws and trials, -1 for one a core; the report does not depend on it.
+    executor : concurrent.futures.Executor, optional
+        Takes them instead: processes, Dask, Ray, MPI. Models and rows must be picklable.
+    progress : callable, optional
+        ``progress(done, pieces)`` after each draw of a baseline and each trained model.
 
     Returns
     -------
@@ -73,8 +83,8 @@ def evaluate(
     baselines = list(baselines)
     if not set(baselines) <= set(CHOSEN):
         raise ValueError(f"baselines must be among {', '.join(CHOSEN)}; got {baselines}")
-    X, X_test = (a if isinstance(a, np.ndarray) else as_array(a, "X") for a in (X, X_test))
-    y, y_test = (np.asarray(a.to_numpy() if hasattr(a, "to_numpy") else a) for a in (y, y_test))
+    X, X_test = (as_array(a, "X") for a in (X, X_test))
+    y, y_test = (to_array(a, "y") for a in (y, y_test))
     if len(X) != len(y) or len(X_test) != len(y_test) or not len(X_test):
         raise ValueError("X and y, and X_test and y_test, must have as many rows as each other, and at least one")
     for name, draws in sets.items():
@@ -84,28 +94,37 @@ def evaluate(
     if not regression and set(np.unique(y_test).tolist()).isdisjoint(np.unique(y).tolist()):
         raise ValueError(f"no label of y_test is one of y: {np.unique(y_test)[:5].tolist()} ({y_test.dtype})")
     models = _models(model, regression)
-    trials = []
-    full = Condensed(np.asarray(X), y)
-    for label, estimator in models.items():
-        trials.append(_trial("full", label, estimator, [full] * len(seeds), X_test, y_test, seeds, regression, True))
-        for name, draws in sets.items():
-            every = draws * len(seeds) if len(draws) == 1 else draws
-            trials.append(_trial(name, label, estimator, every, X_test, y_test, seeds, regression, False))
     firsts = {name: draws[0] for name, draws in sets.items()}
     weighted = any(small.sample_weight is not None for small in firsts.values())
     options: dict[str, Any] = {"class_weights": "prior"} if weighted else {}  # the same class shares for all
-    sizes = sorted({_per_class(small, regression) for small in firsts.values()})
-    taken = {(small.info.get("method"), _per_class(small, regression)) for small in firsts.values()}
-    for method in baselines:
-        for size in sizes:
-            if (method, size) in taken:
-                continue
-            made = [condense(X, y, method=method, per_class=size, random_state=seed, **options) for seed in seeds]
-            name = method if len(sizes) == 1 else f"{method} {size}"
-            while name in sets:
-                name += "'"
-            for label, estimator in models.items():
-                trials.append(_trial(name, label, estimator, made, X_test, y_test, seeds, regression, False))
+    drawn = _baselines(baselines, firsts, regression)
+    whole = Condensed(np.asarray(X), y)
+    pieces = len(drawn) * len(seeds) + (1 + len(sets) + len(drawn)) * len(models) * len(seeds)
+    begun = 0
+
+    def done(n: int) -> None:
+        if progress is not None:
+            progress(begun + n, pieces)
+
+    wanted = [(X, y, {"method": m, "per_class": size, "random_state": seed, **options}) for m, size in drawn.values()
+             for seed in seeds]  # fmt: skip
+    made = each(_draw, wanted, workers=workers, executor=executor, done=done)
+    begun = len(wanted)
+    every = {"full": [whole] * len(seeds)}
+    every |= {name: given * len(seeds) if len(given) == 1 else given for name, given in sets.items()}
+    every |= {name: made[k * len(seeds) : (k + 1) * len(seeds)] for k, name in enumerate(drawn)}
+    learnt = [*every][: 1 + len(sets)]  # by model first, then the baselines: the order of the report
+    order = [(n, label) for label in models for n in learnt] + [(n, label) for n in drawn for label in models]
+    jobs = [
+        (models[label], small, seed, X_test, y_test, regression)
+        for name, label in order
+        for seed, small in zip(seeds, every[name])
+    ]
+    found = each(_train, jobs, workers=workers, executor=executor, done=done)
+    trials = [
+        _trial(name, label, every[name], found[k * len(seeds) : (k + 1) * len(seeds)], every[name][0] is whole)
+        for k, (name, label) in enumerate(order)
+    ]
     return CondenseReport(tuple(trials), y_test, regression, confidence, firsts, _some_rows(X, y))
 
 
@@ -122,6 +141,8 @@ def evaluate_walk_forward(
     seeds: int = 3,
     baselines: Iterable[str] = BASELINES,
     random_state: Any = None,
+    workers: int = 1,
+    executor: Any = None,
 ) -> CondenseReport:
     """Condense each training part of a walk forward, test on the rows after it, and report on all folds together.
 
@@ -133,51 +154,74 @@ def evaluate_walk_forward(
     X, y : features and labels in time order
     folds, purge, embargo
         See `fastkd.features.walk_forward`. Labels that look h rows ahead need purge >= h.
-    per_class, model, seeds, baselines
+    per_class, model, seeds, baselines, workers, executor
         See `condense` and `evaluate`.
     """
     from fastkd.features import Standardizer, walk_forward
 
-    X, y = as_array(X, "X"), np.asarray(y)
+    X, y = as_array(X, "X"), to_array(y, "y")
     wanted = dict(methods) if isinstance(methods, Mapping) else {name: {} for name in methods}
     rng = as_rng(random_state)
     reports = []
     for train, test in walk_forward(len(X), folds, purge=purge, embargo=embargo):
         scaler = Standardizer().fit(X[train])
         before, after = scaler.transform(X[train]), scaler.transform(X[test])
-        sets = {
-            name: [
-                condense(
-                    before,
-                    y[train],
-                    **{"method": name, "per_class": per_class, "random_state": int(rng.integers(2**31)), **options},
-                )
-                for _ in range(seeds)
-            ]
+        draws = [
+            (before, y[train],
+             {"method": name, "per_class": per_class, "random_state": int(rng.integers(2**31)), **options})
             for name, options in wanted.items()
-        }
-        reports.append(evaluate(sets, before, y[train], after, y[test], model=model, seeds=seeds, baselines=baselines))
+            for _ in range(seeds)
+        ]  # fmt: skip
+        made = each(_draw, draws, workers=workers, executor=executor)
+        sets = {name: made[k * seeds : (k + 1) * seeds] for k, name in enumerate(wanted)}
+        reports.append(
+            evaluate(sets, before, y[train], after, y[test], model=model, seeds=seeds, baselines=baselines,
+                     workers=workers, executor=executor)
+        )  # fmt: skip
     return CondenseReport.joined(reports)
 
 
-def _trial(name, label, estimator, sets, X_test, y_test, seeds, regression, full) -> Trial:
-    scores, seconds = [], []
-    for seed, small in zip(seeds, sets):
-        model = copy.deepcopy(estimator)
-        params = model.get_params() if hasattr(model, "get_params") else {}
-        if "random_state" in params:
-            model.set_params(random_state=seed)
-        if "dtype" in params:
-            model.set_params(dtype=np.dtype(small.X.dtype if small.X.dtype == np.float64 else np.float32).name)
-        began = time.perf_counter()
-        model = small.fit(model)
-        seconds.append(time.perf_counter() - began)
-        answer = np.asarray(model.predict(X_test))
-        if regression:
-            error = (answer.reshape(len(y_test), -1) - y_test.reshape(len(y_test), -1)) ** 2
-            scores.append(-error.sum(axis=1))
-        else:
-            scores.append((answer == y_test).astype(float))
+def _baselines(methods: list[str], firsts: Mapping[str, Condensed], regression: bool) -> dict[str, tuple[str, int]]:
+    """Name in the report -> method and size, for each size among the sets; not those that are there already."""
+    sizes = sorted({_per_class(small, regression) for small in firsts.values()})
+    taken = {(small.info.get("method"), _per_class(small, regression)) for small in firsts.values()}
+    named: dict[str, tuple[str, int]] = {}
+    for method in methods:
+        for size in sizes:
+            if (method, size) in taken:
+                continue
+            name = method if len(sizes) == 1 else f"{method} {size}"
+            while name in firsts or name in named:
+                name += "'"
+            named[name] = method, size
+    return named
+
+
+def _draw(job: tuple[Any, Any, dict[str, Any]]) -> Condensed:
+    X, y, options = job
+    return condense(X, y, **options)
+
+
+def _train(job: tuple[Any, Condensed, int, np.ndarray, np.ndarray, bool]) -> tuple[np.ndarray, float]:
+    """Scores (n_test,) of a model trained on a set, and the seconds of the training."""
+    estimator, small, seed, X_test, y_test, regression = job
+    model = copy.deepcopy(estimator)
+    params = model.get_params() if hasattr(model, "get_params") else {}
+    if "random_state" in params:
+        model.set_params(random_state=seed)
+    if "dtype" in params:
+        model.set_params(dtype=np.dtype(small.X.dtype if small.X.dtype == np.float64 else np.float32).name)
+    began = time.perf_counter()
+    model = small.fit(model)
+    seconds = time.perf_counter() - began
+    answer = np.asarray(model.predict(X_test))
+    if regression:
+        error = (answer.reshape(len(y_test), -1) - y_test.reshape(len(y_test), -1)) ** 2
+        return -error.sum(axis=1), seconds
+    return (answer == y_test).astype(float), seconds
+
+
+def _trial(name: str, label: str, sets: list[Condensed], found: list[tuple[np.ndarray, float]], full: bool) -> Trial:
     small = sets[0]
     cost = float(np.mean([s.info.get("seconds", 0.0) for s in sets]))
     learnt = not full and small.info.get("method") not in CHOSEN
@@ -186,8 +230,8 @@ def _trial(name, label, estimator, sets, X_test, y_test, seeds, regression, full
         label,
         len(small.X),
         small.n_bytes,
-        np.array(scores),
-        float(np.mean(seconds)),
+        np.array([scores for scores, _ in found]),
+        float(np.mean([seconds for _, seconds in found])),
         cost,
         full,
         learnt,

@@ -23,7 +23,7 @@ def linear_sketch(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
     if is_stream(X):
         blocks = iter(X() if callable(X) else X)
     else:
-        X = X if isinstance(X, np.ndarray) else as_array(X, "X")
+        X = as_array(X, "X")
         y = as_array(y, "y")
         if X.ndim != 2 or 0 in X.shape:
             raise ValueError(f"X must be two-dimensional (rows, features) and not empty; got shape {X.shape}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_matrix, as_real
+from fastkd._check import as_matrix, as_real, to_array
 from fastkd._core._native import Targets, r_operator
 from fastkd.models import MLPClassifier, MLPRegressor
 from fastkd.models._labels import encode_labels
@@ -71,7 +71,7 @@ def mlp_r_operator(model: Any, X: Any, y: Any, V: Any) -> tuple[float, np.ndarra
         soft = _require_rows(as_matrix(y, "y", kernel.dtype, outputs), n)
         targets = Targets(n, kernel.dtype, soft=soft, kd_weight=1.0)
     else:
-        labels = encode_labels(_require_rows(np.asarray(y), n), model.classes_).astype(np.int32)
+        labels = encode_labels(_require_rows(to_array(y, "y"), n), model.classes_).astype(np.int32)
         targets = Targets(n, kernel.dtype, labels=labels)
     return r_operator(kernel, params, v, rows, targets)[:4]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_array, plain
+from fastkd._check import as_array, plain, to_array
 
 BLOCK = 65536  # labels checked at once, and rows read from a file
 NUMBERS = 1 << 16  # features read at once: half a megabyte in float64
@@ -100,9 +100,7 @@ def open_rows(X: Any, y: Any, *, pool: int, rng: np.random.Generator) -> Rows:
         if y is not None:
             raise ValueError("a stream of blocks brings its labels along, as (X, y) pairs; leave y=None")
         return _from_stream(X() if callable(X) else X, pool, rng)
-    X = X if isinstance(X, np.ndarray) else as_array(X, "X")
-    if X.dtype.kind not in "fiub":
-        raise TypeError(f"X must hold real numbers; got dtype {X.dtype}")
+    X = as_array(X, "X")
     if X.ndim != 2 or 0 in X.shape:
         raise ValueError(f"X must be two-dimensional (rows, features) and not empty; got shape {X.shape}")
     if y is None:
@@ -163,7 +161,7 @@ def as_block(X: Any, y: Any, name: str, width: int | None = None) -> tuple[np.nd
 
 def as_targets(y: Any) -> np.ndarray:
     """An array of labels or values; text in an array of objects, as pandas has it, becomes an array of text."""
-    a = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    a = to_array(y, "y")
     if a.dtype == object and a.size and all(isinstance(label, str) for label in a.flat):
         a = a.astype(str)
     return a
@@ -261,26 +259,3 @@ def _from_stream(blocks: Iterable[Any], pool: int, rng: np.random.Generator) -> 
     codes = np.repeat(np.arange(len(classes), dtype=np.int32), [len(kept[c][0]) for c in classes])
     X = np.concatenate([kept[c][0] for c in classes])
     return Rows(X, codes, classes, np.array([counts[c] for c in classes]))
-
-
-def parquet_blocks(path: Any, features: list[str], label: str, *, size: int = BLOCK) -> Callable[[], Iterator[Any]]:
-    """A stream of (X, y) blocks of a Parquet file or data set, for `condense` (needs pyarrow).
-
-    Parameters
-    ----------
-    path : path or list of paths
-        File, folder or files.
-    features, label : column names
-    size : int
-        Rows a block.
-    """
-
-    def read() -> Iterator[Any]:
-        import pyarrow.dataset  # type: ignore[import-untyped]
-
-        data = pyarrow.dataset.dataset(path)
-        for batch in data.to_batches(columns=[*features, label], batch_size=size):
-            columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in features]
-            yield np.column_stack(columns), batch.column(label).to_numpy(zero_copy_only=False)
-
-    return read

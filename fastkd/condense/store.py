@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastkd._check import as_rng
-from fastkd.condense.condensed import Condensed, write_bytes
+from fastkd._files import write_whole
+from fastkd.condense.condensed import Condensed
 from fastkd.condense.condensing import LEARNT, METHODS, condense
 from fastkd.condense.rows import as_block, as_classes
 
@@ -176,7 +177,7 @@ class CondensedStore:
         version = (self.versions() or [0])[-1] + 1
         small.info |= {"policy": self.policy, "version": version}
         small = _slim(small)
-        write_bytes(self._file(version), small.to_bytes())
+        write_whole(self._file(version), small.to_bytes())
         self._new, self._needed, self._alarm = 0, 0, False
         return version
 

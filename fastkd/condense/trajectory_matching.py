@@ -12,7 +12,7 @@ import numpy as np
 
 from fastkd._check import as_positive
 from fastkd._core._native import Optimizer
-from fastkd.condense.condensed import write_bytes
+from fastkd._files import write_whole
 from fastkd.condense.course import State, Step, adam, prepare
 from fastkd.condense.networks import Net
 from fastkd.condense.rows import Rows
@@ -122,7 +122,7 @@ def _expert_paths(rows: Rows, net: Net, shape, rate: float, most: int, path, see
             snapshots[epoch] = params
     paths.flush()
     if not temporary:
-        write_bytes(f"{path}.json", json.dumps(stamp).encode())
+        write_whole(f"{path}.json", json.dumps(stamp).encode())
     os.replace(part, path)
     found = np.load(path, mmap_mode="r", allow_pickle=False)
     if temporary and os.name == "posix":

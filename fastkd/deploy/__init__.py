@@ -2,16 +2,12 @@
 
 from typing import Any
 
-from fastkd.deploy.predictor import Predictor
 from fastkd.deploy.risk_monitor import RiskEvent, RiskMonitor
-from fastkd.deploy.sequence_predictor import SequencePredictor, SequenceStream
+from fastkd.models.predictor import Predictor
+from fastkd.models.sequence_predictor import SequencePredictor, SequenceStream
 
-_EXPORT = {
-    "ExportError",
-    "ExportReport",
-    "FixedPredictor",
-    "export_c",
-}  # loaded when first used: they need compilers and files
+# loaded at first use
+_EXPORT = {"ExportError", "ExportReport", "FixedPredictor", "export_c", "export_onnx", "export_verilog"}
 
 __all__ = [
     "ExportError",
@@ -23,6 +19,8 @@ __all__ = [
     "SequencePredictor",
     "SequenceStream",
     "export_c",
+    "export_onnx",
+    "export_verilog",
 ]
 
 

@@ -8,6 +8,7 @@ from fastkd.distill.own_teacher import BeYourOwnTeacher
 from fastkd.distill.schedules import CosineCycles, PeriodicLabels, TemperatureSchedule
 from fastkd.distill.snapshots import SnapshotDistillation
 from fastkd.distill.teacher_student import distill
+from fastkd.distill.teachers import TakenAsProbabilities
 from fastkd.distill.uncertainty_head import UncertaintyStudent
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "GenerationReport",
     "PeriodicLabels",
     "SnapshotDistillation",
+    "TakenAsProbabilities",
     "TemperatureSchedule",
     "Uncertainty",
     "UncertaintyStudent",

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastkd._check import as_real
 from fastkd.evaluation.calibration import fit_temperature
 from fastkd.losses import softmax
 from fastkd.models._base import Estimator
@@ -54,7 +55,7 @@ def spread(probas: Any) -> Uncertainty:
     >>> u.variance.tolist(), u.disagreement.tolist()
     ([0.5, 0.0], [0.5, 0.0])
     """
-    p = np.asarray(probas, np.float64)
+    p = as_real(probas, "probas", np.float64)
     if p.ndim != 3 or 0 in p.shape:
         raise ValueError(f"probas must have shape (models, rows, classes), none of them 0; got {p.shape}")
     mean = p.mean(axis=0)
@@ -99,6 +100,7 @@ class Committee(Estimator):
     def _fresh_model(self, **params: Any) -> Any:
         """An unfitted copy of `model` with other hyper-parameters."""
         own = self.model.get_params(deep=False)
+        params |= {"scale": None}  # the committee scales, once for all members
         return type(self.model)(**{**own, **{name: value for name, value in params.items() if name in own}})
 
     def _check_model(self, *needed: str) -> None:
@@ -111,8 +113,11 @@ class Committee(Estimator):
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
-    def _read(self, X: Any, y: Any, sample_weight: Any, classes: Any):
-        """(rows, labels as given, codes, weights, classes), checked."""
+    def _read(self, X: Any, y: Any, sample_weight: Any, classes: Any, held_out: float = 0.0):
+        """(rows, labels as given, codes, weights, classes), checked, the rows scaled.
+
+        The last share `held_out` of the rows will judge: it tells the scaler nothing.
+        """
         rows = as_real_array(X, "X")
         if rows.ndim < 2 or len(rows) == 0:
             raise ValueError(
@@ -132,10 +137,15 @@ class Committee(Estimator):
         if weights is not None and not weights.all():  # rows of weight 0 are as good as absent, for the teacher too
             kept = weights > 0.0
             rows, values, codes, weights = rows[kept], values[kept], codes[kept], weights[kept]
-        return rows, values, codes, weights, found
+        scale = getattr(self.model, "scale", None)
+        scaler = self._scaler_to_fit(rows[: len(rows) - round(held_out * len(rows))], scale)
+        self._keep_scaler(scaler, scale)
+        return (rows if scaler is None else scaler.transform(rows)), values, codes, weights, found
 
-    def _read_eval_set(self, eval_set: Any, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(rows, codes) of the labelled rows of a validation part."""
+    def _read_eval_set(
+        self, eval_set: Any, rows: np.ndarray, classes: np.ndarray, raw: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, codes) of the labelled rows of a validation part; `raw` rows are scaled."""
         X_val, y_val = pair(eval_set)
         held = as_real_array(X_val, "X of eval_set")
         if held.ndim != rows.ndim or held.shape[1:] != rows.shape[1:]:
@@ -146,7 +156,7 @@ class Committee(Estimator):
         known = codes != UNLABELLED
         if not known.any():
             raise ValueError("the validation part has no labelled row")
-        return held[known], codes[known]
+        return (held if self.scaler is None or not raw else self.scaler_.transform(held))[known], codes[known]
 
     def _adopt_shape(self, X: Any, rows: np.ndarray) -> None:
         self.n_features_in_ = int(rows.shape[-1])
@@ -156,8 +166,6 @@ class Committee(Estimator):
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        if self._scaler is not None and len(self._scaler.mean_) != self.n_features_in_:
-            self._scaler = None  # it belonged to other features
 
     def _rows(self, X: Any) -> np.ndarray:
         """Rows to predict, scaled if there is a scaler; the members check the rest."""
@@ -169,7 +177,7 @@ class Committee(Estimator):
                 f"X has {rows.shape[-1]} features, but {type(self).__name__} is expecting {self.n_features_in_} "
                 "features as input"
             )
-        return rows if self._scaler is None else self._scaler.transform(rows)
+        return rows if self.scaler is None else self.scaler_.transform(rows)
 
     # -- predictions ---------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
 """BornAgain: generations of one network, each trained from fresh weights on what the one before has learned."""
 
-import os
+import copy
+import functools
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from fastkd._check import as_rng
+from fastkd._parallel import each
 from fastkd.distill._committee import Committee
 from fastkd.distill.generations import VARIANTS, Lineage, Material, raise_lineage
 from fastkd.distill.uncertainty_head import UncertaintyStudent
@@ -182,13 +183,13 @@ class BornAgain(Committee):
         if self.callback is not None and not callable(self.callback):
             raise TypeError(f"callback must be callable or None; got {self.callback!r}")
 
-    def fit(self, X, y, *, sample_weight=None, eval_set=None, classes=None) -> "BornAgain":
+    def fit(self, X, y, *, sample_weight=None, eval_set=None, classes=None, executor=None) -> "BornAgain":
         """Train all generations; returns self.
 
         Parameters
         ----------
         X : (n, n_features)
-            Finite features, already scaled; in time order if the last rows are to be held out.
+            Finite features, raw if the model scales; in time order if the last rows are to be held out.
         y : (n,)
             Labels of at least two classes; -1 for unlabelled rows.
         sample_weight : (n,), optional
@@ -197,6 +198,8 @@ class BornAgain(Committee):
             Judges the generations; then none of X is held out.
         classes : optional
             All labels, if y does not show every one of them.
+        executor : concurrent.futures.Executor, optional
+            Raises the `n_init` lineages, in place of `workers` threads; the result has the same bits.
 
         Raises
         ------
@@ -204,19 +207,21 @@ class BornAgain(Committee):
             On fewer than two classes, an empty validation part, data or hyper-parameters out of range.
         """
         self._check()
-        rows, values, codes, weights, found = self._read(X, y, sample_weight, classes)
+        rows, values, codes, weights, found = self._read(
+            X, y, sample_weight, classes, held_out=0.0 if eval_set is not None else self.validation_fraction
+        )
         validation = None if eval_set is None else self._read_eval_set(eval_set, rows, found)
         if eval_set is None and self.validation_fraction > 0.0:
             cut = len(rows) - max(1, round(self.validation_fraction * len(rows)))
             if cut < 1:
                 raise ValueError(f"n_samples={len(rows)} are too few to hold out a validation part; pass eval_set")
-            validation = self._read_eval_set((rows[cut:], values[cut:]), rows, found)
+            validation = self._read_eval_set((rows[cut:], values[cut:]), rows, found, raw=False)
             rows, values, codes = rows[:cut], values[:cut], codes[:cut]
             weights = None if weights is None else weights[:cut]
         if self.n_init > 1 and validation is None:
             raise ValueError(f"n_init={self.n_init} needs a validation part to choose by: pass eval_set")
         material = Material(rows, values, codes, weights, found, validation)
-        best = self._all_lineages(material)
+        best = self._all_lineages(material, executor)
         if not best.generations and best.error is not None:
             raise best.error
         self._adopt_shape(X, rows)
@@ -233,27 +238,39 @@ class BornAgain(Committee):
             self.student_ = UncertaintyStudent.of(self.best_model_, rows, spread_of=self.generations_)
         return self
 
-    def _all_lineages(self, material: Material) -> Lineage:
+    def _all_lineages(self, material: Material, executor: Any) -> Lineage:
         """The lineage to keep; if one failed, with its error."""
         seeds = [int(s) for s in as_rng(self.random_state).integers(2**63, size=self.n_init)]
         stop = threading.Event()
 
         def task(number: int) -> Lineage:
-            def report(k: int, line: Lineage) -> None:
-                if self.verbose:
-                    print(self._line(number, k, line), flush=True)
-                if self.callback is not None:
-                    self.callback(k, line.generations[k], line.history)
+            return raise_lineage(self, material, seeds[number], stop, functools.partial(self._report, number))
 
-            return raise_lineage(self, material, seeds[number], stop, report)
-
-        if self.workers == 1 or self.n_init == 1:
-            lines = [task(i) for i in range(self.n_init)]
-        else:
-            lines = _in_threads(task, self.n_init, self.workers, stop)
+        lines: list[Lineage] = []
+        try:
+            if executor is None:
+                lines = each(task, range(self.n_init), workers=self.workers, stop=stop, keep=lines.extend)
+            else:  # callbacks stay here, and hear of a lineage when it has ended
+                far = copy.copy(self)
+                far.callback, far.verbose = None, False
+                jobs = [(far, material, seed) for seed in seeds]
+                lines = each(_far_lineage, jobs, executor=executor, keep=lines.extend)
+                for number, line in enumerate(lines):
+                    for k in range(len(line.generations)):
+                        self._report(number, k, line)
+        except BaseException as error:
+            if not lines:
+                raise
+            lines[0].error = error
         best = min(lines, key=Lineage.rank)
         best.error = next((line.error for line in lines if line.error is not None), None)
         return best
+
+    def _report(self, number: int, k: int, line: Lineage) -> None:
+        if self.verbose:
+            print(self._line(number, k, line), flush=True)
+        if self.callback is not None:
+            self.callback(k, line.generations[k], line.history)
 
     def _line(self, number: int, k: int, line: Lineage) -> str:
         start = f"[start {number + 1}/{self.n_init}] " if self.n_init > 1 else ""
@@ -280,13 +297,7 @@ class BornAgain(Committee):
         return self.best_model_ if self.predict_with == "best" else self.generations_[-1]
 
 
-def _in_threads(task: Any, n: int, workers: int, stop: threading.Event) -> list[Lineage]:
-    with ThreadPoolExecutor(os.cpu_count() if workers == -1 else workers) as pool:
-        futures = [pool.submit(task, i) for i in range(n)]
-        try:
-            return [future.result() for future in futures]
-        except BaseException as error:  # Ctrl-C arrives here: each lineage ends after its generation
-            stop.set()
-            lines = [future.result() for future in futures]
-            lines[0].error = error
-            return lines
+def _far_lineage(job: tuple[Any, Material, int]) -> Lineage:
+    """A lineage where nobody listens: in another process, or on another machine."""
+    ban, material, seed = job
+    return raise_lineage(ban, material, seed, threading.Event(), lambda k, line: None)

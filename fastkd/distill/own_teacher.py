@@ -160,7 +160,7 @@ class BeYourOwnTeacher(Committee):
         Parameters
         ----------
         X : (n, n_features)
-            Finite features, already scaled.
+            Finite features, raw if the model scales.
         y : (n,)
             Labels of at least two classes; with y = -1 a row teaches the pupils alone.
         sample_weight : (n,), optional
@@ -173,12 +173,14 @@ class BeYourOwnTeacher(Committee):
         """
         self._check()
         model = self.model
-        rows, values, codes, weights, found = self._read(X, y, sample_weight, classes)
+        holds_out = eval_set is None and model.early_stopping
+        held_out = model.validation_fraction if holds_out else 0.0
+        rows, values, codes, weights, found = self._read(X, y, sample_weight, classes, held_out)
         dtype = checked_dtype(model.dtype)
         validation = None if eval_set is None else self._read_eval_set(eval_set, rows, found)
         if validation is None and model.early_stopping:
             cut = len(rows) - max(1, round(model.validation_fraction * len(rows)))
-            validation = self._read_eval_set((rows[cut:], values[cut:]), rows, found)
+            validation = self._read_eval_set((rows[cut:], values[cut:]), rows, found, raw=False)
             rows, codes = rows[:cut], codes[:cut]
             weights = None if weights is None else weights[:cut]
         rows = check_rows(rows, dtype, owner=type(self).__name__)

@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass
 
+from fastkd._io import register_value
 from fastkd.models._hyperparameters import integer, real
 
 KINDS = ("constant", "linear", "exponential", "cosine")
 
 
+@register_value
 @dataclass(frozen=True)
 class TemperatureSchedule:
     """Temperature T_k of step k = 0, 1, ... (an epoch or a generation).

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import as_real
 from fastkd.evaluation.metrics import _as_classes
 from fastkd.losses import softmax
 
@@ -35,7 +36,7 @@ def fit_temperature(logits: Any, y: Any) -> float:
     >>> round(fit_temperature(np.tile([10.0, 0.0], (100, 1)), y), 3)  # says 1 - 5e-5, is right in 3 of 4 rows
     9.102
     """
-    z = np.asarray(logits, np.float64)
+    z = as_real(logits, "logits", np.float64)
     if z.ndim != 2 or len(z) == 0 or z.shape[1] < 2 or not np.isfinite(z).all():
         raise ValueError(f"logits must be finite, (rows, classes) with at least 1 row and 2 classes; got {z.shape}")
     true = _as_classes(y, "y", z.shape[1], rows=len(z))

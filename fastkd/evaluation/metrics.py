@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import to_array
+
 
 @dataclass(frozen=True)
 class Reliability:
@@ -275,7 +277,7 @@ def agreement(first: Any, second: Any) -> float:
     """
     answers = []
     for name, value in (("first", first), ("second", second)):
-        array = np.asarray(value)
+        array = to_array(value, name)
         answers.append(_as_proba(array, name).argmax(axis=1) if array.ndim == 2 else _as_classes(array, name))
     if len(answers[0]) != len(answers[1]):
         raise ValueError(f"both models must answer the same rows; got {len(answers[0])} and {len(answers[1])}")
@@ -283,7 +285,7 @@ def agreement(first: Any, second: Any) -> float:
 
 
 def _as_classes(values: Any, name: str, n_classes: int | None = None, rows: int | None = None) -> np.ndarray:
-    array = np.asarray(values)
+    array = to_array(values, name)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be a non-empty 1-D array of classes; got shape {array.shape}")
     if array.dtype.kind not in "biuf":
@@ -309,7 +311,7 @@ def _as_pair(y: Any, predicted: Any, n_classes: int | None = None) -> tuple[np.n
 
 
 def _as_proba(proba: Any, name: str = "proba") -> np.ndarray:
-    array = np.asarray(proba)
+    array = to_array(proba, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
     if array.ndim != 2 or array.shape[0] == 0 or array.shape[1] < 2:

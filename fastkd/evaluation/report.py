@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import to_array
 from fastkd.evaluation.bootstrap import METRICS, Interval, block_bootstrap, default_block
 from fastkd.evaluation.metrics import Evaluation, _as_classes, _as_proba, evaluate
 
@@ -210,7 +211,7 @@ def _class_names(names: Sequence[str] | None, classes: int) -> tuple[str, ...]:
 def _groups(ids: Any, name: str, n: int) -> list[tuple[int, np.ndarray]]:
     if ids is None:
         return []
-    array = np.asarray(ids)
+    array = to_array(ids, name)
     if array.shape != (n,) or array.dtype.kind not in "biu":
         got = f"{array.dtype} {array.shape}"
         raise ValueError(f"{name} must be one integer a row, shape ({n},); got {got}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import as_real
 from fastkd.evaluation.metrics import _as_classes, _as_proba
 
 
@@ -65,7 +66,7 @@ def selective_curve(y: Any, proba: Any, uncertainty: Any = None) -> SelectiveCur
     """
     p = _as_proba(proba)
     true = _as_classes(y, "y", p.shape[1], rows=len(p))
-    unsure = 1.0 - p.max(axis=1) if uncertainty is None else np.asarray(uncertainty, np.float64)
+    unsure = 1.0 - p.max(axis=1) if uncertainty is None else as_real(uncertainty, "uncertainty", np.float64)
     if unsure.shape != (len(p),) or np.isnan(unsure).any():
         raise ValueError(f"uncertainty must be ({len(p)},) numbers, one a row, no NaN; got shape {unsure.shape}")
     order = np.argsort(unsure, kind="stable")

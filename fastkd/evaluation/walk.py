@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import to_array
+from fastkd._parallel import each
 from fastkd.evaluation.report import EvaluationReport, evaluation_report
 
 __all__ = ["walk_forward_report"]
@@ -22,6 +24,8 @@ def walk_forward_report(
     scaler: Any = None,
     regimes: Any = None,
     progress: Callable[[int], None] | None = None,
+    workers: int = 1,
+    executor: Any = None,
     **options: Any,
 ) -> EvaluationReport:
     """For each fold fit a copy of the model on the training rows and forecast the test rows; then report on them all.
@@ -42,6 +46,10 @@ def walk_forward_report(
         Regime of each row, -1 for none; see `evaluation_report`.
     progress : callable, optional
         Called with the number of folds done.
+    workers : int
+        Threads for the folds, -1 for one a core; the report does not depend on it.
+    executor : concurrent.futures.Executor, optional
+        Takes the folds instead: processes, Dask, Ray, MPI. Model and rows must be picklable.
     **options
         For `evaluation_report`; `class_names` may name classes that do not occur, and ``block`` should be the horizon
         of the labels at least.
@@ -66,40 +74,43 @@ def walk_forward_report(
     >>> report.has_skill, len(report.folds)
     (True, 3)
     """
-    inputs, labels = np.asarray(X), np.asarray(y)
+    inputs, labels = to_array(X, "X"), to_array(y, "y")
     if labels.shape != inputs.shape[:1]:
         raise ValueError(f"X and y must have the same number of rows; got {inputs.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"y must hold classes as integers, -1 where unknown; got dtype {labels.dtype}")
     n_classes = max(int(labels.max(initial=0)) + 1, len(options.get("class_names") or ()))
-    tested, forecasts, folds = [], [], []
+    jobs, tested = [], []
     for fold, (train, test) in enumerate(splits):
         train, test = (np.asarray(rows)[labels[np.asarray(rows)] >= 0] for rows in (train, test))
         if not len(train) or not len(test):
             raise ValueError(f"fold {fold + 1} has {len(train)} labelled training and {len(test)} test rows")
         if train.max() >= test.min():
             raise ValueError(f"fold {fold + 1} trains on row {train.max()}, which is not before its test rows")
-        past, later = inputs[train], inputs[test]
-        if scaler is not None:
-            fitted = deepcopy(scaler).fit(past)
-            past, later = fitted.transform(past), fitted.transform(later)
-        classifier = deepcopy(model)
-        classifier.fit(past, labels[train])
-        forecasts.append(_all_classes(classifier, classifier.predict_proba(later), n_classes))
+        jobs.append((model, scaler, inputs[train], labels[train], inputs[test], n_classes))
         tested.append(test)
-        folds.append(np.full(len(test), fold))
-        if progress is not None:
-            progress(fold + 1)
     if not tested:
         raise ValueError("there are no folds: splits is empty")
+    forecasts = each(_forecast, jobs, workers=workers, executor=executor, done=progress)
     rows = np.concatenate(tested)
     return evaluation_report(
         labels[rows],
         np.concatenate(forecasts),
-        folds=np.concatenate(folds),
-        regimes=None if regimes is None else np.asarray(regimes)[rows],
+        folds=np.repeat(np.arange(len(tested)), [len(test) for test in tested]),
+        regimes=None if regimes is None else to_array(regimes, "regimes")[rows],
         **options,
     )
+
+
+def _forecast(job: tuple[Any, Any, np.ndarray, np.ndarray, np.ndarray, int]) -> np.ndarray:
+    """Probabilities of the later rows by copies of model and scaler that have seen the past."""
+    model, scaler, past, labels, later, n_classes = job
+    if scaler is not None:
+        fitted = deepcopy(scaler).fit(past)
+        past, later = fitted.transform(past), fitted.transform(later)
+    classifier = deepcopy(model)
+    classifier.fit(past, labels)
+    return _all_classes(classifier, classifier.predict_proba(later), n_classes)
 
 
 def _all_classes(classifier: Any, proba: Any, n_classes: int) -> np.ndarray:

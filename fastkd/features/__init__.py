@@ -7,7 +7,7 @@ from fastkd.features.labels import Direction, direction_labels, forward_returns
 from fastkd.features.lookahead import LookAheadError, check_prefix_invariance
 from fastkd.features.recipes import FeatureSet
 from fastkd.features.regimes import Regime, RegimeClusters, regime_labels
-from fastkd.features.scaling import MinMaxScaler01, Standardizer
+from fastkd.features.scaling import MedianScaler, MinMaxScaler01, Standardizer
 from fastkd.features.sequences import windows
 from fastkd.features.splits import WalkForward, time_split, walk_forward
 
@@ -17,6 +17,7 @@ __all__ = [
     "FeatureSet",
     "FeatureStream",
     "LookAheadError",
+    "MedianScaler",
     "MinMaxScaler01",
     "PageHinkley",
     "Regime",

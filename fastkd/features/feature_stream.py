@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastkd.features.recipe import Values
+from fastkd._core._native import FeedCore
 from fastkd.market import CandleError
-from fastkd.market.candles import LATEST_MS
 from fastkd.market.grid import Grid
-from fastkd.market.times import MONTH, interval_to_ms, normalize_interval, utc_text
+from fastkd.market.times import interval_name, utc_text
 
 if TYPE_CHECKING:
     from fastkd.features.recipes import FeatureSet
 
 __all__ = ["FeatureStream"]
 
+LOG = logging.getLogger(__name__)
 
-class FeatureStream:
+NOT_AFTER, IMPOSSIBLE, OFF_GRID = -1, -2, -3  # of fastkd.h
+
+
+class FeatureStream(FeedCore):
     """Rows of a `FeatureSet` from one closed candle at a time; made by ``FeatureSet.stream()``.
 
     A row depends on the last ``n_warmup + 1`` candles alone, so those are all the state there is.
@@ -31,8 +34,15 @@ class FeatureStream:
     ----------
     features : FeatureSet
         Its scaler is taken as it is now.
-    state, interval
+    state, interval, on_gap
         See `FeatureSet.stream`.
+
+    Attributes
+    ----------
+    count, last_ms
+        Candles taken since the beginning (or since the last gap, where ``on_gap="reset"``), and the start of the last.
+    n_gaps, n_missing
+        Places at which candles were missing, and how many; 0 where the interval is not known.
 
     Examples
     --------
@@ -48,95 +58,83 @@ class FeatureStream:
     True
     """
 
+    def __new__(
+        cls,
+        features: FeatureSet,
+        state: Mapping[str, Any] | None = None,
+        *,
+        interval: str | int | None = None,
+        on_gap: str = "bridge",
+        name: str = "",
+    ) -> FeatureStream:
+        grid = _grid(interval, state)
+        options: dict[str, Any] = {"on_gap": on_gap}
+        if grid is not None and grid.step_ms is not None:
+            options |= {"step_ms": grid.step_ms, "phase_ms": grid.start_ms(0)}
+        elif on_gap != "bridge":
+            why = "interval='5m' or the like" if grid is None else "intervals of one length"
+            raise ValueError(f"on_gap={on_gap!r} needs {why}: without it nobody can tell what is missing")
+        scaler = getattr(features, "scaler_", None)
+        if scaler is not None:
+            options |= {"offset": scaler.offset_, "scale": scaler.scale_}
+        return super().__new__(cls, features.recipe.core, **options)
+
     def __init__(
-        self, features: FeatureSet, state: Mapping[str, Any] | None = None, *, interval: str | int | None = None
+        self,
+        features: FeatureSet,
+        state: Mapping[str, Any] | None = None,
+        *,
+        interval: str | int | None = None,
+        on_gap: str = "bridge",
+        name: str = "",
     ) -> None:
         self.features = features
+        self.name, self.on_gap = name, on_gap
         self._description = features.to_dict()
         self._symbols = features.symbols
-        self._monthly = interval is not None and normalize_interval(interval) == MONTH
-        self._interval_ms = None if interval is None or self._monthly else interval_to_ms(interval)
-        self._shortest_step: int | None = None
-        self._recent: deque[Values] = deque(maxlen=features.n_warmup + 1)
-        self._last_ms = -(2**63)
-        self._last_closes: tuple[float, ...] = ()
-        self._next_row = features.recipe.stream(getattr(features, "scaler_", None))
+        self._grid = _grid(interval, state)
         if state is not None:
             self._restore(state)
-
-    def push(
-        self, candle: Sequence[float], others: Mapping[str, Sequence[float] | None] | None = None
-    ) -> NDArray[np.float64] | None:
-        """Take the next closed candle.
-
-        Parameters
-        ----------
-        candle : Candle, or a sequence start_ms, open, high, low, close, volume
-            Later than the one before; a gap is stepped over as in `FeatureSet.transform`.
-        others : mapping of symbol to candle, optional
-            For each of the feature set's `symbols` its latest candle that starts no later than this one, if there is
-            one that was not given before; else None or nothing, and its last close counts on.
-
-        Returns
-        -------
-        numpy.ndarray, shape (n_features,), float64, or None
-            The row; None during the first ``n_warmup`` candles. `known_at_ms` tells when it could be known.
-
-        Raises
-        ------
-        CandleError
-            The candle is not later than the last, or impossible. The stream stays as it was.
-        """
-        start, open_, high, low, close, volume = candle[:6]
-        if not (type(open_) is type(high) is type(low) is type(close) is type(volume) is float and type(start) is int):
-            start, open_, high, low, close, volume = _plain(candle)
-        if not (
-            self._last_ms < start <= LATEST_MS
-            and 0.0 < low <= open_ <= high < math.inf
-            and low <= close <= high
-            and 0.0 <= volume < math.inf
-        ):
-            self._refuse(start, candle)
-        closes = self._closes(start, others) if self._symbols else ()
-        values = (start, open_, high, low, close, volume, closes)
-        if self._recent:
-            step = start - self._last_ms
-            if self._shortest_step is None or step < self._shortest_step:
-                self._shortest_step = step
-        self._recent.append(values)
-        self._last_ms = start
-        self._last_closes = closes
-        return self._next_row(values)
 
     @property
     def known_at_ms(self) -> int | None:
         """Close of the last candle, UTC milliseconds; None while the length of a candle is not known."""
-        if self._monthly and self._recent:
-            grid = Grid(MONTH)
-            return grid.start_ms(grid.number(self._last_ms) + 1)
-        length = self._interval_ms or self._shortest_step
-        return None if length is None or not self._recent else self._last_ms + length
+        if self.last_ms is None:
+            return None
+        if self._grid is not None:
+            return self._grid.start_ms(self._grid.number(self.last_ms) + 1)
+        return None if self.shortest_step == 0 else self.last_ms + self.shortest_step
 
     def state(self) -> dict[str, Any]:
         """All that `FeatureSet.stream` needs to go on from here; plain numbers, as JSON can hold them without loss."""
-        candles = [[*values[:6], list(values[6])] for values in self._recent]
         return {
             "features": self._description,
-            "interval_ms": self._interval_ms,
-            "shortest_step": self._shortest_step,
-            "candles": candles,
+            "interval": None if self._grid is None else self._grid.interval,
+            "shortest_step": self.shortest_step,
+            "candles": self.recent(),
         }
 
+    def __reduce__(self) -> Any:
+        """For copies and other processes: the state; counts of gaps begin at 0 again."""
+        interval = None if self._grid is None else self._grid.interval
+        features = type(self.features).from_dict(self._description)
+        return _again, (type(self), features, self.state(), interval, self.on_gap, self.name)
+
     def _restore(self, state: Mapping[str, Any]) -> None:
+        if not isinstance(state, Mapping) or not {"features", "shortest_step", "candles"} <= set(state):
+            raise ValueError("expected what FeatureStream.state() returned")
         if state["features"] != self._description:
             raise ValueError(f"the state belongs to other features or another scaler than {self.features!r}")
-        for *candle, closes in state["candles"]:
-            self.push(candle, {s: (candle[0], 0.0, 0.0, 0.0, c) for s, c in zip(self._symbols, closes)})
-        self._interval_ms = self._interval_ms or state["interval_ms"]
-        self._shortest_step = state["shortest_step"]
+        before = _interval_of(state)
+        if self._grid is not None and before not in (None, self._grid.interval):
+            raise ValueError(f"the state is of candles of {before}; this stream takes {self._grid.interval}")
+        candles = state["candles"]
+        if len(candles) > self.features.n_warmup + 1:
+            raise ValueError(f"a state holds at most {self.features.n_warmup + 1} candles; got {len(candles)}")
+        self.restore(candles, state["shortest_step"] or 0)
 
-    def _closes(self, start: int, others: Mapping[str, Sequence[float] | None] | None) -> tuple[float, ...]:
-        closes = []
+    def _closes(self, start: int, others: Mapping[str, Sequence[float] | None] | None) -> NDArray[np.float64]:
+        closes = self.closes.copy()
         for index, symbol in enumerate(self._symbols):
             other = others.get(symbol) if others else None
             if other is not None:
@@ -144,24 +142,42 @@ class FeatureStream:
                     raise ValueError(f"the candle of {symbol!r} starts later than that of the features")
                 if not 0.0 < (close := float(other[4])) < math.inf:
                     raise CandleError(f"{symbol!r}: close is not a positive finite number: {close}")
-                closes.append(close)
-            elif self._last_closes:
-                closes.append(self._last_closes[index])
-            else:
+                closes[index] = close
+            elif math.isnan(closes[index]):
                 raise ValueError(f"the first candle needs one of {symbol!r} too: push(candle, {{{symbol!r}: ...}})")
-        return tuple(closes)
+        return closes
 
-    def _refuse(self, start: int, candle: Sequence[float]) -> None:
-        if start <= self._last_ms:
-            when = f"{utc_text(start)} UTC is not after the last candle, {utc_text(self._last_ms)} UTC"
-            raise CandleError(f"{when}: push each closed candle once, in time order")
-        raise CandleError(f"impossible candle {tuple(candle)}: expected 0 < low <= open, close <= high and volume >= 0")
+    def _refusal(self, code: int, start: int, candle: Sequence[float]) -> str:
+        if code == IMPOSSIBLE:
+            return f"impossible candle {tuple(candle)}: expected 0 < low <= open, close <= high and volume >= 0"
+        when = f"{utc_text(start)} UTC"
+        if code == OFF_GRID:
+            assert self._grid is not None
+            return f"{when} is not a start of candles of {self._grid.interval}"
+        last = f"the last candle, {utc_text(self.last_ms)} UTC"
+        if code == NOT_AFTER:
+            return f"{when} is not after {last}: push each closed candle once, in time order"
+        assert self._grid is not None
+        missing = self._grid.number(start) - self._grid.number(self.last_ms) - 1
+        remedy = "push them first (warm_up), or choose on_gap='reset' or 'bridge'"
+        return f"{missing} candle(s) of {self._grid.interval} are missing between {last}, and {when}: {remedy}"
+
+    def _report(self, missing: int, start: int) -> None:
+        LOG.warning(
+            "%s%d candle(s) are missing before %s UTC", self.name and f"{self.name}: ", missing, utc_text(start)
+        )
 
 
-def _plain(candle: Sequence[float]) -> tuple[int, float, float, float, float, float]:
-    """Numbers of any kind as Python's own, whose arithmetic is that of float64 columns."""
-    start, *prices = candle[:6]
-    if int(start) != start:
-        raise CandleError(f"start_ms must be a whole number of milliseconds; got {start}")
-    open_, high, low, close, volume = map(float, prices)
-    return int(start), open_, high, low, close, volume
+def _interval_of(state: Mapping[str, Any]) -> str | None:
+    old = state.get("interval_ms")  # as 0.1.0 wrote it
+    return state.get("interval") if old is None else interval_name(old)
+
+
+def _grid(interval: str | int | None, state: Mapping[str, Any] | None) -> Grid | None:
+    if interval is None and isinstance(state, Mapping):
+        interval = _interval_of(state)
+    return None if interval is None else Grid(interval)
+
+
+def _again(cls: type[FeatureStream], features: FeatureSet, state: Any, interval: Any, on_gap: str, name: str) -> Any:
+    return cls(features, state, interval=interval, on_gap=on_gap, name=name)

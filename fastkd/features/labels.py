@@ -7,6 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastkd._check import to_array
 from fastkd.features.thresholds import (
     checked_count,
     fixed_threshold,
@@ -32,7 +33,7 @@ def forward_returns(candles: Candles | ArrayLike, horizon: int = 1) -> NDArray[n
 
     Parameters
     ----------
-    candles : Candles or array_like, shape (n,)
+    candles : Candles, a frame of candles, or array_like, shape (n,)
         Candles, or their close prices.
     horizon : int
         Number of rows to look ahead, at least 1. Rows are counted, not time: a gap is stepped over.
@@ -75,7 +76,7 @@ def direction_labels(
 
     Parameters
     ----------
-    candles : Candles or array_like, shape (n,)
+    candles : Candles, a frame of candles, or array_like, shape (n,)
         Candles, or their close prices.
     threshold : float, "volatility" or "quantile"
         A number is a fraction of the price, >= 0, and l = -threshold, u = threshold; 0.001 is 0.1 %. The shares of
@@ -152,8 +153,10 @@ def _limits(
 
 
 def _closes(candles: Candles | ArrayLike) -> NDArray[np.float64]:
-    """Close prices, positive and finite."""
-    close = np.asarray(candles.close if isinstance(candles, Candles) else candles)
+    """Close prices, positive and finite; of candles, which must be in time order, or of a frame of candles."""
+    if hasattr(candles, "columns"):
+        candles = Candles.from_frame(candles)
+    close = to_array(candles.require_clean().close if isinstance(candles, Candles) else candles, "close prices")
     if close.dtype.kind not in "iuf" and close.size:
         raise TypeError(f"close prices must be real numbers; got dtype {close.dtype}")
     close = close.astype(np.float64)

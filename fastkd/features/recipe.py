@@ -1,28 +1,23 @@
-"""What a recipe of features is: names, warm-up, and the same rows from a table or from one candle at a time."""
+"""What a recipe of features is: names, warm-up, and a kernel that gives rows from a table or one candle at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastkd._core._native import RecipeCore
 from fastkd.features.scaling import MinMaxScaler01, Standardizer
 from fastkd.market import Candles
 
-__all__ = ["NextRow", "Recipe", "Row", "RowGenerator", "Values"]
+__all__ = ["MAX_WINDOW", "Recipe", "as_windows"]
 
-Row: TypeAlias = tuple[float, ...]
-# start_ms, open, high, low, close, volume, and the last close of each other symbol
-Values: TypeAlias = tuple[int, float, float, float, float, float, tuple[float, ...]]
-# After next(), send() takes a candle and gives its row, or None while the first window is incomplete.
-RowGenerator: TypeAlias = Generator[Row | None, Values, None]
-NextRow: TypeAlias = Callable[[Values], NDArray[np.float64] | None]
+MAX_WINDOW = 1024  # a sum over a window stays below 2**63
 
 
 class Recipe:
-    """One set of features; subclasses take the options as keyword arguments.
+    """One set of features; subclasses take the options as keyword arguments. csrc/candles.inc.h computes it.
 
     Attributes
     ----------
@@ -30,34 +25,34 @@ class Recipe:
     n_warmup : number of leading candles without a row
     symbols : other markets whose closes the recipe needs
     scaler : class of the scaler that `FeatureSet.fit` fits
+    core : the kernel with its options
     """
 
     names: tuple[str, ...]
     n_warmup: int
     symbols: tuple[str, ...] = ()
     scaler: ClassVar[type[Standardizer] | type[MinMaxScaler01]] = Standardizer
+    core: RecipeCore
 
-    def batch(self, candles: Candles, others: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Rows of all candles from `n_warmup` on; `others` are closes of `symbols`, one a candle."""
-        raise NotImplementedError
+    def rows(
+        self,
+        candles: Candles,
+        others: list[NDArray[np.float64]],
+        scaler: Standardizer | MinMaxScaler01 | None = None,
+    ) -> NDArray[np.float64]:
+        """Rows of all candles from `n_warmup` on, scaled; `others` are closes of `symbols`, one a candle."""
+        columns = [candles.start_ms, candles.open, candles.high, candles.low, candles.close, candles.volume]
+        closes = np.stack(others, axis=1) if others else np.empty((len(candles), 0))
+        scales = () if scaler is None else (scaler.offset_, scaler.scale_)
+        return self.core.rows(*map(np.ascontiguousarray, columns), np.ascontiguousarray(closes), *scales)
 
-    def one_by_one(self) -> RowGenerator:
-        """The same rows, bit for bit, from one candle at a time; a generator, because its variables are fast locals."""
-        raise NotImplementedError
 
-    def stream(self, scaler: Standardizer | MinMaxScaler01 | None = None) -> NextRow:
-        """A function that takes one candle after the other and gives the scaled row of each, or None."""
-        rows = self.one_by_one()
-        next(rows)
-
-        def next_row(candle: Values) -> NDArray[np.float64] | None:
-            numbers = rows.send(candle)
-            if numbers is None:
-                return None
-            row = np.array(numbers)
-            if scaler is not None:
-                row -= scaler.offset_
-                row /= scaler.scale_
-            return row
-
-        return next_row
+def as_windows(lengths: object, name: str) -> tuple[int, ...]:
+    """Lengths of windows or horizons: whole numbers of candles, 1 .. MAX_WINDOW, each once."""
+    values = tuple(lengths) if isinstance(lengths, list | tuple) else (lengths,)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WINDOW:
+            raise ValueError(f"{name} must be whole numbers of candles in 1 .. {MAX_WINDOW}; got {value!r}")
+    if not values or len(set(values)) != len(values):
+        raise ValueError(f"{name} must be at least one length, each once; got {values!r}")
+    return values

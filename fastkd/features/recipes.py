@@ -16,6 +16,7 @@ from fastkd.features.recipe import Recipe
 from fastkd.features.regime3 import Regime3
 from fastkd.features.rich import Rich
 from fastkd.features.scaling import MinMaxScaler01, Standardizer
+from fastkd.features.transformer import FrameTransformer, as_candles
 from fastkd.market import Candles
 from fastkd.market.times import utc_text
 
@@ -24,7 +25,7 @@ __all__ = ["FeatureSet"]
 RECIPES: dict[str, type[Recipe]] = {"ohlcv4": OHLCV4, "regime3": Regime3, "condense6": Condense6, "rich": Rich}
 
 
-class FeatureSet:
+class FeatureSet(FrameTransformer):
     """A named set of features of closed candles.
 
     Every row depends on the last ``n_warmup + 1`` candles alone, bit for bit: on none after its own, and not on where
@@ -131,8 +132,11 @@ class FeatureSet:
         Parameters
         ----------
         candles, others
-            As in `transform`, the training part only: ``features.fit(candles[:n_train])``.
+            As in `transform`, the training part only: ``features.fit(candles[:n_train])``. What is no mapping in the
+            second place is the y of scikit-learn and not looked at.
         """
+        others = others if isinstance(others, Mapping) else None
+        candles = as_candles(candles)
         raw, _ = FeatureSet(self.name, **self.options).transform(candles, others)
         if not len(raw):
             raise ValueError(f"{len(candles)} candles give no row to fit on: {self!r} needs more than {self.n_warmup}")
@@ -148,13 +152,15 @@ class FeatureSet:
 
         Parameters
         ----------
-        candles : Candles
+        candles : Candles, or a frame that `Candles.from_frame` reads
             Closed candles in time order. "Previous" means the row before, also across a gap.
         others : mapping of symbol to Candles, optional
             Candles of each of `symbols`, of the same interval. Where one is missing, its last close counts on.
 
         Returns
         -------
+        By default (see `set_output`):
+
         X : numpy.ndarray, shape (rows, len(names)), float64
         known_at_ms : numpy.ndarray, shape (rows,), int64
             Time at which the row can be known, UTC milliseconds: the candle's close, ``start_ms + interval_ms``.
@@ -166,18 +172,26 @@ class FeatureSet:
         ValueError
             Candles of another symbol are missing, begin too late, or have another interval.
         """
-        if not isinstance(candles, Candles):
-            raise TypeError(f"expected fastkd.market.Candles; got {type(candles).__name__} (see Candles.from_frame)")
+        return self._shown(*self.compute(candles, others))
+
+    def compute(
+        self, candles: Candles, others: Mapping[str, Candles] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """(X, known_at_ms) as `transform` gives them by default, whatever `set_output` says."""
+        candles = as_candles(candles)
         candles.require_clean()
         closes = [_closes_as_of(symbol, candles, others) for symbol in self.symbols]
         starts = candles.start_ms[self.n_warmup :]
         known_at_ms = candles.close_ms[self.n_warmup :] if len(starts) else starts.copy()
-        X = self.recipe.batch(candles, closes)
-        if hasattr(self, "scaler_"):
-            X = self.scaler_.transform(X)
-        return X, known_at_ms
+        return self.recipe.rows(candles, closes, getattr(self, "scaler_", None)), known_at_ms
 
-    def stream(self, state: Mapping[str, Any] | None = None, *, interval: str | int | None = None) -> FeatureStream:
+    def stream(
+        self,
+        state: Mapping[str, Any] | None = None,
+        *,
+        interval: str | int | None = None,
+        on_gap: str = "bridge",
+    ) -> FeatureStream:
         """Features of one candle at a time, the same bits as `transform`; see `FeatureStream`.
 
         Parameters
@@ -185,9 +199,14 @@ class FeatureSet:
         state : mapping, optional
             What `FeatureStream.state` returned: the stream goes on from there.
         interval : str or int, optional
-            Length of a candle, for `FeatureStream.known_at_ms`; by default the shortest step seen.
+            Length of a candle, by default that of the state. It tells `FeatureStream.known_at_ms`, and a candle that
+            starts off its grid is refused. Without it anything later than the last candle is taken, and
+            `known_at_ms` goes by the shortest step seen.
+        on_gap : {"bridge", "raise", "reset"}
+            Where candles are missing: step over them as `transform` does, refuse the candle after them, or begin anew
+            with it. The last two need the interval. With it each gap is counted and logged.
         """
-        return FeatureStream(self, state, interval=interval)
+        return FeatureStream(self, state, interval=interval, on_gap=on_gap)
 
     def to_dict(self) -> dict[str, Any]:
         """Recipe, options and fitted scaler, as JSON can hold them without loss; see `from_dict`."""

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-
-import numpy as np
-from numpy.typing import NDArray
-
-from fastkd.features.recipe import Recipe, RowGenerator
-from fastkd.features.rolling import as_windows, share_of_mean, volume_totals
+from fastkd._core._native import RecipeCore
+from fastkd.features.recipe import Recipe, as_windows
 from fastkd.features.scaling import MinMaxScaler01
-from fastkd.market import Candles
 
 __all__ = ["Regime3"]
 
@@ -24,24 +18,4 @@ class Regime3(Recipe):
     def __init__(self, *, window: int = 20) -> None:
         (self.window,) = as_windows(window, "window")
         self.n_warmup = self.window - 1
-
-    def batch(self, candles: Candles, others: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
-        open_, high, low, close, volume = (column[self.n_warmup :] for column in columns)
-        ratio = share_of_mean(volume, volume_totals(candles.volume, self.window), self.window)
-        return np.column_stack([(close - open_) / open_, (high - low) / open_, ratio])
-
-    def one_by_one(self) -> RowGenerator:
-        window, missing = self.window, self.window
-        volumes = deque([0.0] * window, maxlen=window)
-        row = None
-        while True:
-            _, open_, high, low, close, volume, _ = yield row
-            volumes.append(volume)
-            missing -= 1
-            if missing <= 0:
-                total = 0.0
-                for value in volumes:  # not sum(): newer Pythons add floats in another way
-                    total += value
-                ratio = volume / total * window if total > 0.0 else 1.0
-                row = ((close - open_) / open_, (high - low) / open_, ratio)
+        self.core = RecipeCore("regime3", 3, self.n_warmup, volume_window=self.window)

@@ -7,7 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MinMaxScaler01", "Standardizer"]
+from fastkd._check import plain, to_array
+
+__all__ = ["MedianScaler", "MinMaxScaler01", "Standardizer"]
 
 Array = NDArray[Any]
 
@@ -21,7 +23,7 @@ class _ColumnScaler:
 
     @property
     def offset_(self) -> NDArray[np.float64]:
-        """What is subtracted from each column: the mean of `Standardizer`, the minimum of `MinMaxScaler01`."""
+        """What is subtracted from each column: mean, minimum or median of the training rows."""
         return getattr(self, self._offset_name)
 
     @classmethod
@@ -56,7 +58,7 @@ class _ColumnScaler:
         ValueError
             No rows, or a value that is not finite.
         """
-        values = _as_real(X).astype(np.float64)
+        values = plain(_as_real(X), np.float64)
         columns = values.reshape(-1, values.shape[-1])
         if columns.size == 0:
             raise ValueError(f"cannot fit on an empty array; got shape {values.shape}")
@@ -163,13 +165,40 @@ class MinMaxScaler01(_ColumnScaler):
         self.scale_ = _usable(span, span == 0)
 
 
+class MedianScaler(_ColumnScaler):
+    """Median to 0, interquartile range to 1: (X - median) / (75 % quantile - 25 % quantile) of the training rows.
+
+    A few wild rows move it little, which they do with mean and variance.
+
+    Attributes
+    ----------
+    center_, scale_ : numpy.ndarray, shape (n_features,), float64
+        Median and interquartile range (linear interpolation); the range counts as 1 where it is 0.
+
+    Examples
+    --------
+    >>> MedianScaler().fit_transform([[1.0], [2.0], [3.0], [4.0], [1000.0]]).ravel()
+    array([ -1. ,  -0.5,   0. ,   0.5, 498.5])
+    """
+
+    center_: NDArray[np.float64]
+    _offset_name = "center_"
+
+    def _learn(self, columns: NDArray[np.float64]) -> None:
+        low, self.center_, high = np.quantile(columns, [0.25, 0.5, 0.75], axis=0)
+        self.scale_ = _usable(high - low, high == low)
+
+
+SCALERS: dict[str, type[_ColumnScaler]] = {"standard": Standardizer, "minmax": MinMaxScaler01, "robust": MedianScaler}
+
+
 def _usable(scale: NDArray[np.float64], constant: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Scale with 1 for constant columns; also for spreads so small that dividing by them overflows."""
     return np.where(constant | (scale < np.finfo(np.float64).tiny), 1.0, scale)
 
 
 def _as_real(X: ArrayLike) -> Array:
-    values = np.asarray(X)
+    values = to_array(X, "X")
     if values.dtype.kind not in "iufb":
         raise TypeError(f"expected an array of real numbers; got dtype {values.dtype}")
     if values.ndim < 2:

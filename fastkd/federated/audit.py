@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_array, as_rng
+from fastkd._check import as_array, as_rng, to_array
 from fastkd.federated.predictions import encode
 from fastkd.federated.privacy import GaussianMechanism, checked_mechanism
 from fastkd.losses import softmax
@@ -125,7 +125,7 @@ def membership_audit(
         raise ValueError("privacy needs rows: how many rows an answer of the federation has (its public_rows)")
     tables, codes = [], []
     for name, (X, y) in (("members", members), ("non_members", non_members)):
-        labels = np.asarray(y)
+        labels = to_array(y, "y")
         if len(labels) == 0 or len(labels) != len(X):
             raise ValueError(f"{name} must be (X, y) of equal length with at least one row")
         logits = adapted.predict_logits(as_array(X, "X"))

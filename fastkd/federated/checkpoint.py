@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._io import _digest, _write_whole
+from fastkd._files import write_whole
+from fastkd._io import digest
 from fastkd.federated.result import RoundRecord
 
 __all__ = ["CheckpointError", "State", "read_checkpoint", "write_checkpoint"]
@@ -102,8 +103,8 @@ def write_file(path: Any, kind: str, header: dict[str, Any], tensors: dict[str, 
     from safetensors.numpy import save
 
     text = json.dumps(header, sort_keys=True)
-    metadata = {"format": kind, "federation": text, "sha256": _digest(text, tensors)}
-    _write_whole(os.fspath(path), save({k: np.ascontiguousarray(t) for k, t in tensors.items()}, metadata=metadata))
+    metadata = {"format": kind, "federation": text, "sha256": digest(text, tensors)}
+    write_whole(path, save({k: np.ascontiguousarray(t) for k, t in tensors.items()}, metadata=metadata))
 
 
 def read_file(path: Any, kind: str, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -122,7 +123,7 @@ def read_file(path: Any, kind: str, settings: dict[str, Any]) -> tuple[dict[str,
     if metadata.get("format") != kind:
         found = metadata.get("format")
         raise CheckpointError(f"{path} is no checkpoint of a federation of this kind (format {found!r})")
-    if metadata.get("sha256") != _digest(metadata.get("federation", ""), tensors):
+    if metadata.get("sha256") != digest(metadata.get("federation", ""), tensors):
         raise CheckpointError(f"{path}: the SHA-256 of its contents is not the one in it; the file is damaged")
     with describing(path):
         header = json.loads(metadata["federation"])

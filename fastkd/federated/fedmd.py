@@ -20,6 +20,7 @@ from fastkd.federated.fedmd_checkpoint import packed, read_standing, require_sto
 from fastkd.federated.fedmd_checks import (
     all_classes,
     checked_temperature,
+    class_codes,
     each_eval_set,
     require_far,
     require_public,
@@ -283,6 +284,8 @@ class FedMD:
                 "dtype": self.dtype.name,
                 "classes": self.classes.tolist(),
                 "public": None if self.public_X is None else fingerprint(self.public_X),
+                "public_X": self.public_X,
+                "public_y": None if self.public_y is None else class_codes(self.public_y, self.classes),
                 "rounds": self.rounds,
                 "noisy": self.privacy is not None,
                 "usable": rounds.usable,

@@ -15,6 +15,7 @@ from fastkd.models._inputs import feature_names
 __all__ = [
     "all_classes",
     "checked_temperature",
+    "class_codes",
     "each_eval_set",
     "require_far",
     "require_public",
@@ -123,6 +124,12 @@ def all_classes(
         if network and own is not None and not np.array_equal(own, found):
             raise ValueError(f"client {client.name!r}: its model knows {own.tolist()}, the others {found.tolist()}")
     return found
+
+
+def class_codes(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Number of each label's class (n,) int32, -1 where there is no label: labels of any kind as numbers."""
+    codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    return np.where(labeled(y, classes), codes, -1).astype(np.int32)
 
 
 def each_eval_set(eval_set: Any, clients: tuple[Client, ...], public_X: Any) -> dict[str, tuple[Any, Any]]:

@@ -11,7 +11,6 @@ import numpy as np
 from fastkd._check import as_array
 from fastkd.federated.client import Client
 from fastkd.federated.messages import Broadcast, Failure, Update
-from fastkd.models._base import Estimator
 
 __all__ = ["LocalWork", "Worker", "own_model"]
 
@@ -53,7 +52,6 @@ def _compute(
     n = len(y)
     size = n if work.batch_size is None else min(work.batch_size, n)
     model.parameters = parameters
-    X = scaled(model, X)
     if work.local_epochs == 0:
         if size < n:
             rows = np.sort(rng.choice(n, size, replace=False))
@@ -71,12 +69,6 @@ def _compute(
             model.parameters = own
             losses.append(float(loss))
     return float(np.mean(losses)), parameters - own
-
-
-def scaled(model: Any, X: np.ndarray) -> np.ndarray:
-    """Rows to train on, through the model's scaler as for predictions: `partial_fit` and `gradient` do not apply it."""
-    scaler = model.scaler if isinstance(model, Estimator) else None
-    return X if scaler is None else scaler.transform(X)
 
 
 def rows_of(client: Client) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastkd._check import as_rng
+from fastkd._check import as_rng, to_array
 from fastkd.models._hyperparameters import integer, real
 
 __all__ = ["partition"]
@@ -71,7 +71,7 @@ def partition(
     >>> [len(rows) for rows in partition([0, 1] * 50, 4, how="dirichlet", alpha=0.3, random_state=0)]
     [43, 29, 9, 19]
     """
-    labels = np.asarray(y)
+    labels = to_array(y, "y")
     if labels.ndim != 1:
         raise ValueError(f"y must have one dimension, one label a row; got shape {labels.shape}")
     integer("n_clients", n_clients, low=1)
@@ -124,7 +124,7 @@ def _label(y: np.ndarray, n_clients: int, rng: np.random.Generator, options: dic
 def _group(y: np.ndarray, n_clients: int, rng: np.random.Generator, options: dict[str, Any]) -> Parts:
     if options["groups"] is None:
         raise ValueError('how="group" needs groups=, the group (such as the symbol) of each row')
-    groups = np.asarray(options["groups"])
+    groups = to_array(options["groups"], "groups")
     if groups.shape != y.shape:
         raise ValueError(f"groups must have shape {y.shape}, one entry a row; got {groups.shape}")
     order = _time_order(y, options["times"])
@@ -148,7 +148,7 @@ def _time(y: np.ndarray, n_clients: int, rng: np.random.Generator, options: dict
 def _time_order(y: np.ndarray, times: Any) -> np.ndarray:
     if times is None:
         return np.arange(len(y))
-    keys = np.asarray(times)
+    keys = to_array(times, "times")
     if keys.shape != y.shape:
         raise ValueError(f"times must have shape {y.shape}, one entry a row; got {keys.shape}")
     return np.argsort(keys, kind="stable")

@@ -15,7 +15,7 @@ from fastkd.aggregate import running
 from fastkd.aggregate.updates import read
 from fastkd.federated.checkpoint import stable
 
-__all__ = ["Aggregation", "Outcome"]
+__all__ = ["Aggregation", "Outcome", "parameters_of"]
 
 Spec = str | tuple[str, Mapping[str, Any]] | Callable[..., Any]
 PRE = ("bucketing", "nearest_neighbor_mixing")
@@ -50,7 +50,7 @@ class Aggregation:
             raise ValueError("give f as the argument f of the federation, not among the options of a rule")
         if self.pre == "bucketing":
             self.pre_options.setdefault("size", 2)
-        self._accepts = _parameters(self.rule)
+        self._accepts = parameters_of(self.rule)
         if isinstance(self.rule, str):
             aggregate.get(self.rule, **self.options, **self._own_f(self.f))  # unknown names and options fail here
 
@@ -149,7 +149,7 @@ def _is_ours(function: Any) -> bool:
     return getattr(aggregate, getattr(function, "__name__", ""), None) is function
 
 
-def _parameters(rule: Any) -> set[str]:
+def parameters_of(rule: Any) -> set[str]:
     """Names of the arguments a rule takes; none for a callable that does not tell."""
     function = getattr(aggregate, rule, None) if isinstance(rule, str) else rule
     try:

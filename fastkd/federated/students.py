@@ -10,7 +10,7 @@ import numpy as np
 
 from fastkd._check import as_array
 from fastkd.federated.client import Client, labeled
-from fastkd.federated.local import has_weights, scaled
+from fastkd.federated.local import has_weights
 from fastkd.federated.messages import Assignment, Failure, Predictions
 from fastkd.federated.predictions import encode, in_range, sharpen
 from fastkd.models.adapters import MIN_PROBABILITY, as_model
@@ -147,12 +147,12 @@ class Student:
         if seeded:
             self.model.random_state = None
         self.model.classes_ = self.classes.copy()
+        self.model.fit_scaler(rows)
         self.trained = True
 
     def _passes(self, X: Any, y: Any, epochs: int, **teacher: Any) -> None:
-        rows = scaled(self.model, X)
         for _ in range(epochs):
-            self.model.partial_fit(rows, y, **teacher)
+            self.model.partial_fit(X, y, **teacher)
 
     def _revisit(self, epochs: int) -> None:
         if self.own_y is not None and len(self.own_y):

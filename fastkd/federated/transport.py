@@ -30,8 +30,9 @@ class Transport(Protocol):
         """Called once before the first question.
 
         `federation` has "kind" ("FedMD" or "RobustFL"), "federation" (a text that is the same after a restart), and
-        what every client has to know to answer, as plain numbers, texts and lists; "usable" is a function of a message
-        and an answer to it: None, or a sentence that says why the answer cannot be used.
+        what every client has to know to answer, as plain numbers, texts and lists; of `FedMD` also "public_X" and
+        "public_y" (numbers of classes, -1 for none) or None. "usable" is a function of a message and an answer to it:
+        None, or a sentence that says why the answer cannot be used.
         """
 
     def at_work(self) -> AbstractContextManager[Any]:

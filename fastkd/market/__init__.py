@@ -12,6 +12,7 @@ from fastkd.market.errors import (
 )
 from fastkd.market.instruments import Instrument
 from fastkd.market.rate_limit import RequestGate
+from fastkd.market.reading import read_candles
 from fastkd.market.report import CandleReport, Gap, ImpossibleCandle
 from fastkd.market.retry import Retry
 from fastkd.market.store import CandleStore, StoredSeries
@@ -46,5 +47,6 @@ __all__ = [
     "fetch_bybit_klines",
     "interval_to_ms",
     "normalize_interval",
+    "read_candles",
     "synthetic_market",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
@@ -16,7 +16,8 @@ from fastkd.market.frames import frame_columns, make_frame
 from fastkd.market.grid import Grid
 from fastkd.market.parquet_file import read_parquet_columns, write_parquet_columns
 from fastkd.market.report import CandleReport, check_candles
-from fastkd.market.times import MONTH, interval_name, interval_to_ms, normalize_interval, utc_text
+from fastkd.market.tables import check_interval, joined, resampled
+from fastkd.market.times import MONTH, interval_name, interval_to_ms, normalize_interval, range_to_ms, utc_text
 
 __all__ = ["Candle", "Candles"]
 
@@ -155,7 +156,7 @@ class Candles:
             The file is empty, damaged, lacks a column or holds something that is not a number. The message is one
             line with the file, the line number and the column.
         """
-        candles = Candles(**read_columns(path), symbol=symbol, interval=interval)
+        candles = Candles(**read_columns(path), symbol=symbol, interval=interval)._checked_interval(interval, path)
         if strict and len(candles) and 10**9 < candles.start_ms[-1] < 10**11:
             raise CandleError(f"{path}: start_ms looks like seconds ({candles.start_ms[-1]}); multiply by 1000")
         if strict and (fault := candles.check().fault):
@@ -178,7 +179,8 @@ class Candles:
         Files written by `to_parquet` hold symbol and interval; what is given here comes first.
         """
         columns, notes = read_parquet_columns(path)
-        return Candles(**columns, symbol=symbol or notes["symbol"], interval=interval or notes["interval"])
+        found = Candles(**columns, symbol=symbol or notes["symbol"], interval=interval or notes["interval"])
+        return found._checked_interval(interval, path)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write a Parquet file with symbol and interval, from which `read_parquet` gives equal candles."""
@@ -186,11 +188,113 @@ class Candles:
 
     @classmethod
     def from_frame(cls, frame: Any, *, symbol: str | None = None, interval: str | int | None = None) -> Candles:
-        """Candles from a pandas or polars DataFrame, or a mapping of arrays, with the columns of `read_csv`.
+        """Candles from a pandas or polars DataFrame, or a mapping of arrays, such as ccxt, freqtrade and yfinance give.
 
-        ``start_ms`` may hold integers or date-times; date-times without a zone are taken as UTC.
+        Parameters
+        ----------
+        frame : DataFrame or mapping
+            Columns open, high, low, close, volume and, if there, turnover, in any case; others are ignored. The open
+            time is a column ``start_ms``, ``timestamp``, ``open_time``, ``date``, ``datetime`` or ``time``, or the
+            index. Date-times without a zone are taken as UTC, text is ISO 8601; numbers in ``start_ms`` are
+            milliseconds, in the others seconds, milli-, micro- or nanoseconds by their size.
+        symbol, interval
+            As in `Candles`.
+
+        Raises
+        ------
+        CandleError
+            A column is missing or there twice, a time is none, or the candles are of another interval.
+
+        Examples
+        --------
+        >>> Candles.from_frame({"timestamp": [1704067200, 1704067260], "Open": [1, 2], "High": [2, 2], "Low": [1, 1],
+        ...                     "Close": [2, 1], "Volume": [5, 6]}, symbol="XY")
+        Candles(XY, 1m, 2 rows, 2024-01-01 00:00 .. 2024-01-01 00:01 UTC)
         """
-        return Candles(**frame_columns(frame), symbol=symbol, interval=interval)
+        found = Candles(**frame_columns(frame), symbol=symbol, interval=interval)
+        return found._checked_interval(interval, "the frame")
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Candles]) -> Candles:
+        """The candles of several tables of one market in time order; a candle that two have counts once.
+
+        Raises
+        ------
+        CandleError
+            Symbols or intervals differ, or two tables have different candles of the same time.
+        ValueError
+            There are no tables.
+
+        Examples
+        --------
+        >>> from fastkd.market import synthetic_market
+        >>> candles = synthetic_market(100, random_state=0)
+        >>> Candles.concatenate([candles[40:], candles[:60]]) == Candles.concatenate([candles])
+        True
+        """
+        tables = list(parts)
+        if not tables:
+            raise ValueError("concatenate needs at least one table of candles")
+        for name in ("symbol", "interval"):
+            found = {getattr(table, name) for table in tables if len(table)} or {getattr(tables[0], name)}
+            known = found - {None}
+            if len(known) > 1:
+                raise CandleError(f"tables of one market are joined; these have {name}s {', '.join(sorted(known))}")
+        symbol, interval = (next((v for t in tables if (v := getattr(t, n)) is not None), None)
+                            for n in ("symbol", "interval"))  # fmt: skip
+        return Candles(**joined([table._columns() for table in tables]), symbol=symbol, interval=interval)
+
+    def between(self, start: Any = None, end: Any = None) -> Candles:
+        """The candles that open at `start` or later and at `end` or earlier; None leaves that end open.
+
+        Times are milliseconds, datetimes or ISO strings, UTC; see `fastkd.market.times.time_to_ms`.
+
+        Examples
+        --------
+        >>> from fastkd.market import synthetic_market
+        >>> synthetic_market(1000, random_state=0).between("2024-01-01T06:00", "2024-01-01T07:00")
+        Candles(SYNTHETIC, 5m, 13 rows, 2024-01-01 06:00 .. 2024-01-01 07:00 UTC)
+        """
+        low, high = range_to_ms(start, end)
+        inside = np.ones(len(self), bool)
+        if low is not None:
+            inside &= self.start_ms >= low
+        if high is not None:
+            inside &= self.start_ms <= high
+        columns = {name: values[inside] for name, values in self._columns().items()}
+        return Candles(**columns, symbol=self.symbol, interval=self.interval)
+
+    def named(self, symbol: str | None) -> Candles:
+        """The same candles under another symbol."""
+        return Candles(**self._columns(), symbol=symbol, interval=self.interval)
+
+    def resample(self, interval: str | int, *, incomplete: str = "drop") -> Candles:
+        """Candles of a longer interval, on the exchanges' grid: days from midnight UTC, weeks from Monday, months.
+
+        Parameters
+        ----------
+        interval : str or int
+            A multiple of this one.
+        incomplete : {"drop", "keep"}
+            What to do with a longer candle of which parts are missing: at both ends and at gaps.
+
+        Raises
+        ------
+        ValueError
+            The interval is no multiple.
+        CandleError
+            Candles are unsorted, duplicated or impossible.
+
+        Examples
+        --------
+        >>> from fastkd.market import synthetic_market
+        >>> synthetic_market(100, random_state=0).resample("1h")
+        Candles(SYNTHETIC, 1h, 8 rows, 2024-01-01 00:00 .. 2024-01-01 07:00 UTC)
+        """
+        self.require_clean()
+        longer, own = normalize_interval(interval), interval_name(self.interval_ms)
+        columns = resampled(self._columns(), own, longer, incomplete)
+        return Candles(**columns, symbol=self.symbol, interval=longer)
 
     def to_frame(self, kind: str = "pandas") -> Any:
         """A new DataFrame of all columns; `kind` is ``"pandas"`` or ``"polars"``."""
@@ -212,6 +316,14 @@ class Candles:
         if fault:
             row, reason = fault
             raise CandleError(f"row {row} ({utc_text(int(self.start_ms[row]))} UTC): {reason}")
+        return self
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        return {name: getattr(self, name) for name in Candle._fields}
+
+    def _checked_interval(self, given: str | int | None, where: Any) -> Candles:
+        if given is not None:
+            check_interval(self.start_ms, normalize_interval(given), str(where))
         return self
 
     def _known_columns(self) -> dict[str, NDArray[Any]]:

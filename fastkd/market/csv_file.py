@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import uuid
 import zlib
 from collections.abc import Mapping
 from itertools import repeat
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastkd._files import write_whole
 from fastkd.market.errors import CandleError
 
 __all__ = ["read_columns", "write_columns"]
@@ -75,12 +75,7 @@ def write_columns(path: str | os.PathLike[str], columns: Mapping[str, NDArray[An
     data = f"{','.join(columns)}\n{body}".encode()
     if path.suffix == ".gz":
         data = gzip.compress(data, compresslevel=4, mtime=0)  # no time stamp: equal candles, equal bytes
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, data)
 
 
 def _read_text(path: Path) -> str:

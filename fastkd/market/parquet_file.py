@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastkd._files import whole_file
 from fastkd.market.csv_file import OPTIONAL, REQUIRED
 from fastkd.market.errors import CandleError
 from fastkd.market.frames import frame_columns
@@ -45,15 +44,10 @@ def write_parquet_columns(
 ) -> None:
     """Write columns and notes; the old file stays until the new one is complete."""
     arrow, parquet = _pyarrow()
-    path = Path(path)
     metadata = {name: text for name, text in notes.items() if text is not None}
     table = arrow.table({name: np.ascontiguousarray(values) for name, values in columns.items()}, metadata=metadata)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with whole_file(path) as unfinished:
         parquet.write_table(table, unfinished, compression="zstd")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _pyarrow() -> tuple[Any, Any]:

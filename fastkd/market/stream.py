@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastkd._check import as_positive
@@ -25,6 +27,7 @@ __all__ = ["BybitStream", "LiveCandle"]
 
 LOG = logging.getLogger(__name__)
 
+AHEAD = 1000  # candles that ``async for`` reads ahead
 SPOT_TOPICS = 10  # of one request
 MOST_CHARACTERS = 21_000  # of all topics of a connection
 SILENT_PINGS = 2  # pings without any answer after which a connection counts as dead
@@ -48,7 +51,7 @@ class LiveCandle(NamedTuple):
 
 
 class BybitStream:
-    """An endless iterator over closed candles: of each symbol every one, once, in order.
+    """An endless iterator over closed candles, also for ``async for``: of each symbol every one, once, in order.
 
     It subscribes, sends a ping every 20 seconds, and after a lost or silent connection connects and subscribes again.
     Candles that closed meanwhile are fetched over HTTP before newer ones are handed out; repeated confirmations are
@@ -87,6 +90,11 @@ class BybitStream:
         last = {s.symbol: s.last_ms for s in store.series()}
         for live in BybitStream(list(last), "5m", start=last):
             store.write(live.as_candles())
+
+    In an event loop::
+
+        async for live in BybitStream("BTCUSDT", "5m"):
+            ...
     """
 
     def __init__(
@@ -145,6 +153,41 @@ class BybitStream:
             except (OSError, WebSocketException, BadAnswer) as error:
                 if not self._closed:
                     self._wait_before_next(error)
+
+    async def __aiter__(self) -> AsyncIterator[LiveCandle]:
+        """The same for ``async for``: a thread waits for the exchange, the event loop does not.
+
+        At most `AHEAD` candles are read ahead of a consumer that is slow. The end of the loop closes the connection; to
+        be sure of that after a ``break``, use ``contextlib.aclosing(aiter(stream))``.
+        """
+        import asyncio  # here: it takes a third of the time of import fastkd.market
+
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Queue[Any] = asyncio.Queue(AHEAD)
+
+        def put(item: Any) -> None:
+            asyncio.run_coroutine_threadsafe(waiting.put(item), loop).result()
+
+        def listen() -> None:
+            with contextlib.suppress(RuntimeError, asyncio.CancelledError):  # the event loop has ended
+                try:
+                    for live in self:
+                        put((live, None))
+                    put((None, None))
+                except Exception as error:
+                    put((None, error))
+
+        threading.Thread(target=listen, name="BybitStream", daemon=True).start()
+        try:
+            while True:
+                live, error = await waiting.get()
+                if error is not None:
+                    raise error
+                if live is None:
+                    return
+                yield live
+        finally:
+            self.close()
 
     def close(self) -> None:
         """End the iteration; may be called from another thread."""

@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastkd.losses import softmax
-from fastkd.models._hyperparameters import checked_temperature, real
+from fastkd.models._hyperparameters import checked_dtype, checked_temperature, real
 from fastkd.models._inputs import feature_names, pair
 from fastkd.models._network import HeldOut, Network
 from fastkd.models._signal import Signal, classification_scores, labelled_accuracy
@@ -42,7 +42,8 @@ class NetworkClassifier(Network):
         Parameters
         ----------
         X : (n, n_features); (n, steps, features) of sequence models
-            Finite features, already scaled; in time order if `early_stopping` is to hold out the latest rows.
+            Finite features, raw if the model scales (`scale` or a scaler of its own); in time order if
+            `early_stopping` is to hold out the latest rows.
         y : (n,), optional
             Labels; -1 for unlabelled rows (see Notes of the class).
         teacher_logits : (n, n_classes), optional
@@ -65,8 +66,10 @@ class NetworkClassifier(Network):
         rows, signal, found = self._read(rows, y, teacher_logits, soft_labels, sample_weight, classes)
         held_out = None if eval_set is None else self._read_eval_set(eval_set, rows.shape[1:], found)
         rows, signal, held_out = self._hold_out(rows, signal, held_out)
+        rows, held_out, scaler = self._scaled_for_fit(rows, held_out)
         kernel, run = self._train(rows, signal, held_out, len(found))
         self.classes_ = found
+        self._keep_scaler(scaler, self.scale)
         self._adopt(kernel, run, feature_names(X))
         if run.error is not None:
             raise run.error
@@ -78,6 +81,7 @@ class NetworkClassifier(Network):
         """One pass over the rows, going on from the present weights and optimizer; returns self.
 
         The first call makes the weights if `fit` or `initialize` has not; `classes` then names all labels to come.
+        With `scale` it fits the scaler on its rows if there is none yet; later calls leave the scaler as it is.
         Other arguments as for `fit`.
         """
         signal_arguments = (y, teacher_logits, soft_labels, sample_weight)
@@ -92,8 +96,10 @@ class NetworkClassifier(Network):
             if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
                 raise ValueError(f"classes must stay {self.classes_.tolist()}; got {list(classes)}")
             rows = self._training_rows(X, fitted=True)
-            rows, signal, _ = self._read(rows, *signal_arguments, self.classes_)
-        self._one_pass(rows, signal)
+            rows, signal, _ = self._read(rows, *signal_arguments, self.classes_, fitted=True)
+        if self.scaler is None:
+            self.fit_scaler(rows)
+        self._one_pass(self._used_rows(rows), signal)
         return self
 
     def gradient(
@@ -107,8 +113,9 @@ class NetworkClassifier(Network):
         self._check_fitted()
         self._check_loss()
         rows = self._training_rows(X, fitted=True)
-        rows, signal, _ = self._read(rows, y, teacher_logits, soft_labels, sample_weight, self.classes_)
+        rows, signal, _ = self._read(rows, y, teacher_logits, soft_labels, sample_weight, self.classes_, fitted=True)
         targets = self._targets(signal)(self.n_iter_)
+        rows = self._used_rows(rows)
         loss, grad = self._kernel.loss_gradient(self._run.parameters, rows, targets, real("l2", self.l2, low=0.0))
         return float(loss), grad
 
@@ -131,10 +138,11 @@ class NetworkClassifier(Network):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _read(self, rows, y, teacher_logits, soft_labels, sample_weight, classes):
+    def _read(self, rows, y, teacher_logits, soft_labels, sample_weight, classes, fitted=False):
         if soft_labels is not None and callable(self.temperature):
             raise ValueError("soft_labels are softened at one temperature; a temperature schedule needs teacher_logits")
-        return read_signal(type(self).__name__, rows, y, teacher_logits, soft_labels, sample_weight, classes)
+        dtype = np.dtype(self._kernel.dtype if fitted else checked_dtype(self.dtype))
+        return read_signal(type(self).__name__, rows, y, teacher_logits, soft_labels, sample_weight, classes, dtype)
 
     def _read_eval_set(self, eval_set, shape: tuple[int, ...], classes: np.ndarray) -> HeldOut:
         X, y = pair(eval_set)

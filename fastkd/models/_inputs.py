@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastkd._check import as_array, plain
+from fastkd._check import as_array, plain, to_array
 from fastkd._check import check_names as check_names  # for those who take both from here
 from fastkd._check import feature_names as feature_names
 from fastkd.models._base import DataConversionWarning, warn_caller
@@ -84,6 +84,16 @@ def check_windows(
     return rows
 
 
+def scaled(rows: np.ndarray, dtype: np.dtype, scaler: Any) -> np.ndarray:
+    """Checked rows through a scaler, in the model's dtype; the same numbers as `check_rows` gives with that scaler."""
+    with np.errstate(over="ignore"):
+        out = np.ascontiguousarray(scaler.transform(rows), dtype)
+    if not np.isfinite(out).all():
+        where = tuple(np.argwhere(~np.isfinite(out))[0].tolist())
+        raise ValueError(f"X{list(where)} = {rows[where]} is too large for {dtype} once it is scaled")
+    return out
+
+
 def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     """Weights as float64 (n,), not negative, scaled to a maximum of 1; None stays None."""
     if sample_weight is None:
@@ -98,7 +108,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> np.ndarray | None:
 
 def check_labels(y: Any, n_rows: int) -> np.ndarray:
     """Labels of any sortable kind as (n,)."""
-    values = np.asarray(y)
+    values = to_array(y, "y")
     if values.dtype.kind == "O":  # text or numbers in a pandas column: let NumPy find their own dtype
         if any(v is None or v != v for v in values.ravel().tolist()):
             raise ValueError("Input y contains NaN or None; mark unlabelled rows by -1, with integer labels")

@@ -8,11 +8,13 @@ import numpy as np
 
 from fastkd._check import as_rng
 from fastkd._core._native import Optimizer
-from fastkd.models._base import Estimator
+from fastkd._io import save
+from fastkd.models._base import Estimator, LinearScaler
 from fastkd.models._hyperparameters import check_training, checked_dtype
-from fastkd.models._inputs import as_real_array, check_names, feature_names
+from fastkd.models._inputs import as_real_array, check_names, feature_names, scaled
 from fastkd.models._signal import Signal
 from fastkd.models._training import Plan, Run, best_of, one_epoch
+from fastkd.models.predictor import Predictor
 
 HeldOut = tuple[np.ndarray, Signal] | None
 
@@ -38,6 +40,7 @@ class Network(Estimator):
     early_stopping: bool
     validation_fraction: float
     random_state: Any
+    scale: str | None
 
     _kernel: Any
     _run: Run
@@ -75,8 +78,6 @@ class Network(Estimator):
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        if self._scaler is not None and len(self._scaler.mean_) != self.n_features_in_:
-            self._scaler = None  # it belonged to other features
 
     @property
     def n_parameters(self) -> int:
@@ -109,22 +110,45 @@ class Network(Estimator):
 
     def _initialize(self, input_shape: tuple[int, ...], n_outputs: int) -> None:
         kernel = self._new_kernel(input_shape, n_outputs)
+        if self.scaler is not None and len(self.scaler_.mean_) != kernel.input_shape[-1]:
+            raise ValueError(
+                f"the model's scaler is for {len(self.scaler_.mean_)} features, not for {kernel.input_shape[-1]}; set "
+                "scaler=None first"
+            )
         self._adopt(kernel, self._start(kernel, as_rng(self.random_state)))
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def _training_rows(self, X: Any, fitted: bool = False) -> np.ndarray:
-        """X as `fit` (fitted=False), `partial_fit` and `gradient` take it: already scaled."""
+        """X as `fit` (fitted=False), `partial_fit` and `gradient` take it: raw, in float64 if it is to be scaled."""
         dtype = self._kernel.dtype if fitted else checked_dtype(self.dtype)
         if fitted:
             check_names(feature_names(X), getattr(self, "feature_names_in_", None))
+        if self.scale is not None or self.scaler is not None:
+            dtype = np.float64
         return self._check_rows(X, np.dtype(dtype), self._kernel.input_shape if fitted else None, None)
+
+    def _scaled(self, rows: np.ndarray, scaler: LinearScaler | None, fitted: bool = True) -> np.ndarray:
+        """Raw rows as the network takes them."""
+        dtype = np.dtype(self._kernel.dtype if fitted else checked_dtype(self.dtype))
+        return rows.astype(dtype, copy=False) if scaler is None else scaled(rows, dtype, scaler)
+
+    def _scaled_for_fit(self, rows: np.ndarray, held_out: HeldOut) -> tuple[np.ndarray, HeldOut, LinearScaler | None]:
+        """Rows, rows held out and the scaler, which only the former may tell anything to."""
+        scaler = self._scaler_to_fit(rows, self.scale)
+        if held_out is not None:
+            held_out = self._scaled(held_out[0], scaler, False), held_out[1]
+        return self._scaled(rows, scaler, False), held_out, scaler
+
+    def _used_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Raw rows of `partial_fit` and `gradient` as the network takes them."""
+        return self._scaled(rows, self._scaler_to_use())
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Last layer's outputs for raw features, (n, n_outputs)."""
         self._check_fitted()
         check_names(feature_names(X), getattr(self, "feature_names_in_", None))
-        rows = self._check_rows(X, np.dtype(self._kernel.dtype), self._kernel.input_shape, self._scaler)
+        rows = self._check_rows(X, np.dtype(self._kernel.dtype), self._kernel.input_shape, self._scaler_to_use())
         return self._kernel.forward(self._run.parameters, rows)
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -213,12 +237,8 @@ class Network(Estimator):
 
     def save(self, path: Any) -> None:
         """Write a model file (safetensors with JSON metadata) that `fastkd.load` reads; see `fastkd.save`."""
-        from fastkd._io import save
-
         save(self, path)
 
     def predictor(self, *, on_nan: str = "nan"):
         """A `fastkd.deploy.Predictor` of the weights as they are now, the scaler folded in."""
-        from fastkd.deploy import Predictor
-
         return Predictor(self, on_nan=on_nan)

@@ -11,10 +11,17 @@ from fastkd.models._signal import Signal
 
 
 def read_signal(
-    owner: str, rows: np.ndarray, y: Any, teacher_logits: Any, soft_labels: Any, sample_weight: Any, classes: Any
+    owner: str,
+    rows: np.ndarray,
+    y: Any,
+    teacher_logits: Any,
+    soft_labels: Any,
+    sample_weight: Any,
+    classes: Any,
+    dtype: np.dtype,
 ) -> tuple[np.ndarray, Signal, np.ndarray]:
     """(rows, signal, classes) without the rows of weight 0."""
-    n, dtype = len(rows), np.dtype(rows.dtype)
+    n = len(rows)
     if teacher_logits is not None and soft_labels is not None:
         raise ValueError("pass teacher_logits or soft_labels, not both")
     logits = None if teacher_logits is None else check_teacher_logits(teacher_logits, n, dtype)

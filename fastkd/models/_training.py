@@ -1,15 +1,14 @@
 """The training loop: epochs over shuffled rows, schedules, early stopping, several starts."""
 
 import math
-import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from fastkd._parallel import each
 from fastkd.models._base import ConvergenceWarning, warn_caller
 
 
@@ -158,25 +157,13 @@ def best_of(plan: Plan, start: Callable[[np.random.Generator], Run], rng: np.ran
             stop.set()
         return run
 
-    if model.workers == 1:
-        runs = [task(k) for k in range(model.n_init) if not stop.is_set()]
-    else:
-        runs = _in_threads(task, model.n_init, model.workers, stop)
+    runs: list[Run] = []
+    try:
+        runs = each(task, range(model.n_init), workers=model.workers, stop=stop, keep=runs.extend)
+    except KeyboardInterrupt as interrupt:  # each run ends after its epoch, and the best of them counts
+        if not runs:
+            raise
+        runs[0].error = interrupt
     best = min(runs, key=lambda run: run.rank(model.early_stopping))
     best.error = next((run.error for run in runs if run.error is not None), None)
     return best
-
-
-def _in_threads(task: Callable[[int], Run], n: int, workers: int, stop: threading.Event) -> list[Run]:
-    with ThreadPoolExecutor(os.cpu_count() if workers == -1 else workers) as pool:
-        futures = [pool.submit(task, k) for k in range(n)]
-        try:
-            return [future.result() for future in futures]
-        except KeyboardInterrupt as interrupt:
-            stop.set()  # each run ends after its epoch
-            runs = [future.result() for future in futures]
-            runs[0].error = interrupt
-            return runs
-        except BaseException:
-            stop.set()
-            raise

@@ -9,6 +9,7 @@ from fastkd.models._hyperparameters import check_training, checked_dtype, checke
 from fastkd.models._inputs import check_windows
 from fastkd.models._network import shared_kernel
 from fastkd.models._perceptron import dense_weights
+from fastkd.models.sequence_predictor import SequencePredictor
 
 MAX_LAYERS = 16
 
@@ -68,6 +69,4 @@ class SequenceClassifier(NetworkClassifier):
 
     def predictor(self, *, on_nan: str = "nan"):
         """A `fastkd.deploy.SequencePredictor` of the weights as they are now, the scaler included."""
-        from fastkd.deploy import SequencePredictor
-
         return SequencePredictor(self, on_nan=on_nan)

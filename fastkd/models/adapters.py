@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from fastkd._check import plain
+from fastkd._check import plain, to_array
 from fastkd.losses import softmax
 from fastkd.models._inputs import as_real_array, check_soft_labels
 from fastkd.models.boosters import read_booster
@@ -23,11 +23,19 @@ class ModelAdapter:
     Attributes
     ----------
     model : the object that was wrapped
+    undeclared : whether it is taken to return logits because nothing said what it returns
     classes_ : only if the wrapped object has it, or is a booster: 0, 1, ...
     """
 
-    def __init__(self, model: Any, logits: Callable[[Any], Any] | None, proba: Callable[[Any], Any] | None):
+    def __init__(
+        self,
+        model: Any,
+        logits: Callable[[Any], Any] | None,
+        proba: Callable[[Any], Any] | None,
+        undeclared: bool = False,
+    ):
         self.model = model
+        self.undeclared = undeclared
         self._logits = logits
         self._proba = proba
         if (classes := getattr(model, "classes_", None)) is not None:
@@ -57,7 +65,7 @@ class ModelAdapter:
 
     def _checked(self, returned: Any, X: Any) -> np.ndarray:
         array = as_real_array(returned, f"the output of {self._name()}")
-        n = len(X) if hasattr(X, "__len__") else np.shape(X)[0]
+        n = len(X) if hasattr(X, "__len__") else len(to_array(X, "X"))
         if array.ndim != 2 or array.shape[0] != n or array.shape[1] == 0:
             raise ValueError(
                 f"{self._name()} must return shape ({n}, n_classes), one column for each class; got {array.shape}. "
@@ -133,7 +141,9 @@ def as_model(model: Any, *, returns: str | None = None, output: str | None = Non
             "as_model needs an object with predict_logits or predict_proba, a torch module, an ONNX Runtime session, "
             f"a Booster or a callable; got {type(model).__name__}"
         )
-    return ModelAdapter(model, None, call) if returns == "proba" else ModelAdapter(model, call, None)
+    if returns == "proba":
+        return ModelAdapter(model, None, call)
+    return ModelAdapter(model, call, None, undeclared=returns is None)
 
 
 # Whether a torch module trains is its own state: one call at a time, also through several adapters.

@@ -64,6 +64,10 @@ class MLPClassifier(MLP, NetworkClassifier):
         `n_iter_no_change` epochs; None trains all epochs. Not used with early stopping or with schedules.
     workers : int
         Threads for `n_init` > 1; -1 for one a core. The result does not depend on it.
+    scale : {"standard", "minmax", "robust"} or None
+        Scaling of the features, learned by `fit` from its training rows (mean and deviation, minimum and range, median
+        and interquartile range), kept as `scaler_`, and applied by every method: all take raw features. None for
+        none.
 
     Attributes
     ----------
@@ -71,6 +75,8 @@ class MLPClassifier(MLP, NetworkClassifier):
         Labels in ascending order; the order of the columns of probabilities and logits.
     n_features_in_, feature_names_in_ : int, array of str
         The latter only after `fit` on a DataFrame with string column names.
+    scaler_ : with `mean_` and `scale_`
+        If the model scales: (x - mean_) / scale_.
     history_ : dict of lists
         "loss", "learning_rate" and, where rows are held out, "val_loss" and "val_score", one entry an epoch. The
         validation loss is the cross-entropy of the labelled rows, the score their accuracy; without any label the
@@ -122,6 +128,7 @@ class MLPClassifier(MLP, NetworkClassifier):
         tol=1e-4,
         n_iter_no_change=10,
         workers=1,
+        scale=None,
     ):
         self.hidden = hidden
         self.activation = activation
@@ -145,6 +152,7 @@ class MLPClassifier(MLP, NetworkClassifier):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.workers = workers
+        self.scale = scale
 
     def initialize(self, n_features: int, n_outputs: int) -> Self:
         """Fresh weights without data, for classes 0 .. n_outputs - 1; returns self."""

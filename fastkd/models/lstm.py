@@ -34,7 +34,7 @@ class LSTMClassifier(SequenceClassifier):
         Of the dense layers in `hidden`.
     optimizer, learning_rate, batch_size, epochs, l2, temperature, kd_weight, label_smoothing, early_stopping, \
 validation_fraction, patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_iter_no_change, \
-workers
+workers, scale
         As of `MLPClassifier`.
 
     Attributes
@@ -95,6 +95,7 @@ workers
         tol=1e-4,
         n_iter_no_change=10,
         workers=1,
+        scale=None,
     ):
         settings = dict(locals())
         del settings["self"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastkd.models._hyperparameters import one_of, real
+from fastkd.models._hyperparameters import checked_dtype, one_of, real
 from fastkd.models._inputs import as_real_array, check_weights, feature_names, pair
 from fastkd.models._network import HeldOut, new_optimizer
 from fastkd.models._perceptron import MLP
@@ -30,7 +30,7 @@ class MLPRegressor(MLP):
     quantile : float
         In (0, 1), for the quantile loss.
     hidden, activation, optimizer, learning_rate, batch_size, epochs, l2, early_stopping, validation_fraction, \
-patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_iter_no_change, workers
+patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_iter_no_change, workers, scale
         As for `MLPClassifier`.
 
     Attributes
@@ -75,6 +75,7 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
         tol=1e-4,
         n_iter_no_change=10,
         workers=1,
+        scale=None,
     ):
         self.hidden = hidden
         self.activation = activation
@@ -97,6 +98,7 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.workers = workers
+        self.scale = scale
 
     def _check_loss(self) -> None:
         one_of(self, "loss", LOSSES)
@@ -114,7 +116,8 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
         Parameters
         ----------
         X : (n, n_features)
-            Finite features, already scaled; in time order if `early_stopping` is to hold out the latest rows.
+            Finite features, raw if the model scales (`scale` or a scaler of its own); in time order if
+            `early_stopping` is to hold out the latest rows.
         y : (n,) or (n, k)
             Finite values.
         sample_weight : (n,), optional
@@ -131,6 +134,7 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
         rows, signal, single = self._read(self._training_rows(X), y, sample_weight)
         held_out = None if eval_set is None else self._read_eval_set(eval_set, rows, signal)
         rows, signal, held_out = self._hold_out(rows, signal, held_out)
+        rows, held_out, scaler = self._scaled_for_fit(rows, held_out)
         assert signal.values is not None
         n_outputs = signal.values.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -154,6 +158,7 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
             raise ValueError(f"y is too large for weights of {kernel.dtype}; rescale it, or use dtype='float64'")
         run.optimizer = new_optimizer(kernel, *run.settings)  # its moments were in other units
         self._single_output = single
+        self._keep_scaler(scaler, self.scale)
         self._adopt(kernel, run, feature_names(X))
         if run.error is not None:
             raise run.error
@@ -162,7 +167,7 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
     def partial_fit(self, X, y=None, *, sample_weight=None) -> "MLPRegressor":
         """One pass over the rows, going on from the present weights and optimizer; returns self."""
         fitted = self.__sklearn_is_fitted__()
-        rows, signal, single = self._read(self._training_rows(X, fitted), y, sample_weight)
+        rows, signal, single = self._read(self._training_rows(X, fitted), y, sample_weight, fitted)
         assert signal.values is not None
         if not fitted:
             self.initialize(rows.shape[1], signal.values.shape[1])
@@ -170,16 +175,19 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
             if (names := feature_names(X)) is not None:
                 self.feature_names_in_ = names
         self._check_outputs(signal)
-        self._one_pass(rows, signal)
+        if self.scaler is None:
+            self.fit_scaler(rows)
+        self._one_pass(self._used_rows(rows), signal)
         return self
 
     def gradient(self, X, y=None, *, sample_weight=None) -> tuple[float, np.ndarray]:
         """Loss (with the l2 term) of all rows as one batch at the present weights, and its flat gradient."""
         self._check_fitted()
         self._check_loss()
-        rows, signal, _ = self._read(self._training_rows(X, fitted=True), y, sample_weight)
+        rows, signal, _ = self._read(self._training_rows(X, fitted=True), y, sample_weight, fitted=True)
         self._check_outputs(signal)
         targets = self._targets(signal)(0)
+        rows = self._used_rows(rows)
         loss, grad = self._kernel.loss_gradient(self._run.parameters, rows, targets, real("l2", self.l2, low=0.0))
         return float(loss), grad
 
@@ -207,10 +215,11 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
             raise ValueError("Input y contains NaN or infinity")
         return values.reshape(n, -1), values.ndim == 1
 
-    def _read(self, rows: np.ndarray, y, sample_weight) -> tuple[np.ndarray, Signal, bool]:
+    def _read(self, rows: np.ndarray, y, sample_weight, fitted: bool = False) -> tuple[np.ndarray, Signal, bool]:
         values, single = self._check_values(y, len(rows))
         weights = check_weights(sample_weight, len(rows))
-        signal = Signal(len(rows), np.dtype(rows.dtype), values=values, weights=weights)
+        dtype = np.dtype(self._kernel.dtype if fitted else checked_dtype(self.dtype))
+        signal = Signal(len(rows), dtype, values=values, weights=weights)
         if weights is not None and not weights.all():
             keep = weights > 0.0
             rows, signal = np.ascontiguousarray(rows[keep]), signal.rows(keep)

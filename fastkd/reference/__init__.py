@@ -17,6 +17,7 @@ from fastkd.reference.aggregation import (
     sum_of_distances,
     trimmed_mean,
 )
+from fastkd.reference.candles import candle_features
 from fastkd.reference.condensation import (
     feature_match,
     kernel,
@@ -55,6 +56,7 @@ __all__ = [
     "OptimizerState",
     "adam_step",
     "bulyan",
+    "candle_features",
     "centered_clipping",
     "distillation_rows",
     "exits_heads",

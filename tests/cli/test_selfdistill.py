@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastkd import cli
-from fastkd.cli.selfdistill import generations_on_candles, parts_in_time
+from fastkd.experiments.generations import generations_on_candles, parts_in_time
 from fastkd.market import Candle, Candles, synthetic_market
 
 QUICK = ["selfdistill", "--rows", "600", "--epochs", "3", "--generations", "3", "--seeds", "2", "--hidden", "6"]
@@ -78,6 +78,5 @@ def test_errors_take_one_line(more, message, capsys):
 
 
 def test_widths_are_checked_by_the_parser(capsys):
-    with pytest.raises(SystemExit):
-        cli.main(["selfdistill", "--hidden", "a,b"])
-    assert "expected widths such as 32,16" in capsys.readouterr().err
+    assert cli.main(["selfdistill", "--hidden", "a,b"]) == 2
+    assert "expected widths of hidden layers such as 32,16" in capsys.readouterr().err

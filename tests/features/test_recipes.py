@@ -275,4 +275,4 @@ def test_unusable_candles_are_refused():
     with pytest.raises(CandleError, match=r"row 1 .*close is not a positive"):
         features.transform(Candles([0, 60_000, 120_000], ones, ones, ones, [1.0, np.nan, 1.0], ones))
     with pytest.raises(TypeError, match="from_frame"):
-        features.transform(MARKET.to_frame())
+        features.transform(MARKET.to_frame().to_numpy())

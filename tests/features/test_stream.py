@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastkd import reference
 from fastkd.features import FeatureSet
-from fastkd.features.recipe import Recipe
 from fastkd.market import CandleError, Candles, synthetic_market
 
 MARKET = synthetic_market(260, random_state=0)
@@ -74,16 +74,77 @@ def test_a_restored_stream_goes_on_bit_for_bit(features, cut):
 
 @settings(max_examples=40)
 @given(rough_candles(), st.booleans())
-def test_the_compiled_rows_are_those_of_the_definition(candles, scaled):
-    """Where the compiled module has no rows of its own, both are the definition."""
+def test_streamed_rows_are_those_of_the_definition(candles, scaled):
     features = FeatureSet("rich", horizons=(1, 4), windows=(2, 5), volume_window=4, symbols=("ETH",))
-    scaler = features.fit(MARKET[:100], {"ETH": MARKET}).scaler_ if scaled else None
-    compiled, defined = features.recipe.stream(scaler), Recipe.stream(features.recipe, scaler)
-    for row, candle in enumerate(candles):
-        values = (*candle[:6], (candle.high,))
-        one, two = compiled(values), defined(values)
-        assert (one is None) == (two is None) == (row < features.n_warmup)
-        assert one is None or one.tobytes() == two.tobytes()
+    if scaled:
+        features.fit(MARKET[:100], {"ETH": MARKET})
+    stream = features.stream()
+    got = [stream.push(candle, {"ETH": (candle.start_ms, *[candle.high] * 5)}) for candle in candles]
+    assert [row is None for row in got] == [i < features.n_warmup for i in range(len(candles))]
+    if len(candles) > features.n_warmup:
+        expected = reference.candle_features("rich", features.options, candles, [candles.high])
+        expected = features.scaler_.transform(expected) if scaled else expected
+        assert np.array(got[features.n_warmup :]).tobytes() == expected.tobytes()
+
+
+def test_an_interval_makes_gaps_and_other_starts_visible(caplog):
+    market = synthetic_market(30, random_state=1, interval="5m")
+    with pytest.raises(ValueError, match="needs interval"):
+        RICH.stream(on_gap="raise")
+    with pytest.raises(ValueError, match="'raise', 'reset' or 'bridge'"):
+        RICH.stream(interval="5m", on_gap="ignore")
+    strict, anew, bridge = (RICH.stream(interval="5m", on_gap=way) for way in ("raise", "reset", "bridge"))
+    for stream in (strict, anew, bridge):
+        with pytest.raises(CandleError, match="not a start of candles of 5m"):
+            stream.push(market[0]._replace(start_ms=market[0].start_ms + 60_000))
+        for candle in market[:12]:
+            stream.push(candle)
+        with pytest.raises(CandleError, match="not a start of candles of 5m"):
+            stream.push(market[12]._replace(start_ms=market[12].start_ms + 60_000))
+    with pytest.raises(CandleError, match=r"2 candle\(s\) of 5m are missing between"):
+        strict.push(market[14])
+    assert strict.n_gaps == 0
+    assert strict.push(market[12]).tobytes() == RICH.transform(market[:13])[0][-1].tobytes()
+    after = [anew.push(candle) for candle in market[14:]]
+    assert [row is None for row in after] == [i < RICH.n_warmup for i in range(16)]
+    assert np.array(after[RICH.n_warmup :]).tobytes() == RICH.transform(market[14:])[0].tobytes()
+    pasted = Candles(
+        *(np.delete(getattr(market, k), [12, 13]) for k in ("start_ms", "open", "high", "low", "close", "volume"))
+    )
+    bridged = np.array([bridge.push(candle) for candle in market[14:]])
+    assert bridged.tobytes() == RICH.transform(pasted)[0][-16:].tobytes()
+    assert (anew.n_gaps, anew.n_missing) == (bridge.n_gaps, bridge.n_missing) == (1, 2)
+    assert caplog.text.count("2 candle(s) are missing before") == 2
+
+
+def test_what_is_no_candle_is_refused_in_words():
+    stream = FeatureSet("ohlcv4").stream()
+    with pytest.raises(TypeError, match=r"expected a Candle or start_ms.*got dict"):
+        stream.push({"start_ms": 0, "open": 1.0})
+    with pytest.raises(TypeError, match=r"expected a Candle or start_ms.*got str"):
+        stream.push("0,1,1,1,1,1")
+    with pytest.raises(ValueError, match="got 3 value"):
+        stream.push((0, 1.0, 1.0))
+    with pytest.raises(TypeError):
+        stream.push((0, "1", 1.0, 1.0, 1.0, 1.0))
+    with pytest.raises(TypeError, match="whole number"):
+        stream.push(("0", 1.0, 1.0, 1.0, 1.0, 1.0))
+    with pytest.raises(CandleError, match="whole number"):
+        stream.push((np.nan, 1.0, 1.0, 1.0, 1.0, 1.0))
+    assert stream.count == 0
+
+
+def test_a_state_of_the_release_before_goes_on():
+    stream = RICH.stream(interval="5m")
+    for candle in MARKET[:20]:
+        stream.push(candle)
+    old = stream.state() | {"interval_ms": 300_000, "shortest_step": None}
+    del old["interval"]
+    assert RICH.stream(old).push(MARKET[20]).tobytes() == stream.push(MARKET[20]).tobytes()
+    with pytest.raises(ValueError, match="candles of 5m; this stream takes 1h"):
+        RICH.stream(old, interval="1h")
+    with pytest.raises(ValueError, match="holds at most 6 candles"):
+        RICH.stream(old | {"candles": old["candles"] * 3})
 
 
 def test_the_state_holds_no_more_than_the_windows():

@@ -3,13 +3,13 @@
 import itertools
 import json
 import threading
-import time
 from http import HTTPStatus
 
 import pytest
 
 from fastkd.market import AccessDenied, BybitError, BybitStream, Candles, CandleStore, Retry, UnknownSymbol
 from fastkd.market.emulator import BybitEmulator, Fault
+from fastkd.market.rate_limit import RequestGate
 from fastkd.market.retry import BadAnswer
 
 websockets = pytest.importorskip("websockets")
@@ -134,7 +134,7 @@ def test_a_ping_is_sent_and_its_answer_ignored(candles, connect):
     """The answer to a ping has the operation "ping"; the candle comes after three of them."""
     with BybitEmulator(candles, now_ms=START + 10 * STEP + 5000) as exchange:
         stream = BybitStream(
-            "BTCUSDT", "5m", client=_real_clock(connect(exchange)), url=exchange.stream_url, ping_seconds=0.02
+            "BTCUSDT", "5m", client=connect(exchange, gate=_real_time()), url=exchange.stream_url, ping_seconds=0.02
         )
         handle = exchange._streaming()._handle
 
@@ -159,17 +159,15 @@ def test_a_silent_connection_is_replaced(candles, connect):
                 handle(connection, subscriber, message)
 
         exchange._streaming()._handle = deaf
-        client = _real_clock(connect(exchange))
+        client = connect(exchange, gate=_real_time())
         got = take(5, exchange, client, ping_seconds=0.02)
         assert [live.candle for live in got] == list(candles[10:15])
         assert sum(message["op"] == "subscribe" for message in exchange.stream_messages) == 2
 
 
-def _real_clock(client):
-    """Receiving waits in real time; so must the clock that says when the next ping is due."""
-    client.gate.clock = time.monotonic
-    client.gate.sleep = lambda seconds: None
-    return client
+def _real_time():
+    """Receiving waits in real time; so must the clock that says when the next ping is due. Nothing else waits."""
+    return RequestGate(1e9, sleep=lambda seconds: None)
 
 
 def test_patience_ends_with_the_last_cause(candles, connect, fake_time):

@@ -149,7 +149,8 @@ def test_files_and_pickles_give_the_model_back(model, tmp_path):
 
 
 def test_a_file_whose_body_does_not_fit_is_refused(tmp_path):
-    from fastkd._io import ModelFileError, _build, _read_header
+    from fastkd._io import ModelFileError, _read_header
+    from fastkd.models._saving import decode_model
 
     model = LSTMClassifier(units=4, random_state=0).initialize((5, 2), 3)
     model.save(tmp_path / "model")
@@ -158,12 +159,12 @@ def test_a_file_whose_body_does_not_fit_is_refused(tmp_path):
     with safe_open(tmp_path / "model", framework="numpy") as file:
         header = _read_header("model", file.metadata())
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    assert _build(header, tensors).n_parameters == model.n_parameters
+    assert decode_model(header, tensors).n_parameters == model.n_parameters
     for change in ({"widths": [2, 5]}, {"kind": "gru"}, {"pooling": "sum"}, {"steps": 0}, {"widths": [2]}):
         with pytest.raises((ValueError, KeyError, IndexError, ModelFileError)):
-            _build({**header, "body": {**header["body"], **change}}, tensors)
+            decode_model({**header, "body": {**header["body"], **change}}, tensors)
     with pytest.raises(ValueError, match="unexpected"):
-        _build({**header, "body": None, "class": "MLPClassifier"}, tensors)
+        decode_model({**header, "body": None, "class": "MLPClassifier"}, tensors)
 
 
 def test_predictor_takes_raw_windows(model):

@@ -12,12 +12,13 @@ import numpy as np
 from fastkd.deploy.export.bounds import largest_feature
 from fastkd.deploy.export.compiling import Compiler, compile_and_run, find_compiler, jobs, sizes
 from fastkd.deploy.export.files import header, source
+from fastkd.deploy.export.forecaster_c import ON_GAP, forecaster_files, is_forecaster
 from fastkd.deploy.export.maths import softmax32
 from fastkd.deploy.export.networks import twin
 from fastkd.deploy.export.report import ExportReport
 from fastkd.deploy.export.student import ExportError, Student, read_student
 from fastkd.deploy.export.text import check_name
-from fastkd.deploy.export.vectors import vectors_file
+from fastkd.deploy.export.vectors import vector_rows, vectors_file
 from fastkd.deploy.export.writing import write_all
 from fastkd.losses import softmax
 
@@ -34,6 +35,7 @@ def export_c(
     check: bool | str = "auto",
     cc: str | None = None,
     strict: bool = False,
+    on_gap: str | None = None,
 ) -> ExportReport:
     """Write a student as C99: `student.c`, `student.h`, and `student_test.c`, whose `main` returns 0 if all is well.
 
@@ -43,14 +45,14 @@ def export_c(
 
     Parameters
     ----------
-    model : MLPClassifier, MLPRegressor, LSTMClassifier, CNNClassifier, BeYourOwnTeacher or FixedPredictor
+    model : MLPClassifier, MLPRegressor, LSTMClassifier, CNNClassifier, BeYourOwnTeacher, FixedPredictor or Forecaster
         Fitted. Of a BeYourOwnTeacher the exit it predicts with, and those before it (`student_predict_early`).
-        A float64 model is exported in float32.
+        A float64 model is exported in float32. Of a Forecaster features and gap policy, too: candle in, forecast out.
     path : path of the C file
         It ends in ".c"; the other two files lie beside it.
     name : str, optional
         Prefix of all symbols; the file's stem if not given.
-    vectors : int or (n, ...) rows
+    vectors : int or (n, ...) rows, or Candles for a Forecaster
         Raw rows for the test, or how many to draw from the scaler's mean and spread. NaN, infinity and absurd
         numbers in every place are tested besides.
     check : {"auto", True, False}
@@ -62,6 +64,8 @@ def export_c(
         The vectors hold every bit of the outputs: compiled as -std=c99, the file gives the same bits on every machine
         with IEEE arithmetic. Costs about a quarter of the speed. A FixedPredictor's
         integers agree in every bit anyway.
+    on_gap : {"raise", "reset", "bridge"}, optional
+        Of a Forecaster, where candles are missing: refuse the next one (-4; if not given), begin anew, or step over.
 
     Returns
     -------
@@ -80,6 +84,8 @@ def export_c(
     `int student_predict(const float x[], float p[])` and `int student_classify(const float x[])` for classifiers,
     `int student_value(const float x[], float y[])` for regressors; an LSTM also goes step by step with
     `student_state`, `student_reset` and `student_push`. A window's rows follow each other, the oldest first.
+    Of a Forecaster `int student_push(student_state *, const student_candle *, float p[])`: 0 forecast, 1 warming up,
+    negative refused; the features have the library's float64 bits.
 
     Examples
     --------
@@ -103,7 +109,11 @@ def export_c(
         raise ExportError("check=True needs a C compiler: install gcc or clang, or name one by cc=")
     from fastkd.deploy.export.fixed import FixedPredictor
 
-    if isinstance(model, FixedPredictor):
+    if on_gap is not None and (on_gap not in ON_GAP or not is_forecaster(model)):
+        raise ValueError(f"on_gap must be one of {', '.join(ON_GAP)}, and is for a Forecaster; got {on_gap!r}")
+    if is_forecaster(model):
+        texts, report = forecaster_files(model, name, vectors, strict, on_gap or "raise")
+    elif isinstance(model, FixedPredictor):
         from fastkd.deploy.export.fixed_c import fixed_files
 
         texts, report = fixed_files(model, name, vectors)
@@ -128,20 +138,6 @@ def target_path(path: Any, suffix: str, name: str | None) -> tuple[Path, str]:
     if chosen != target.stem and suffix == ".c":
         target = target.with_name(chosen + suffix)  # the source includes its header by name
     return target, chosen
-
-
-def vector_rows(student: Student, vectors: Any, drawn: np.ndarray | None = None) -> np.ndarray:
-    """The rows of a test: as given, or so many of `drawn`, or drawn from the scaler."""
-    if isinstance(vectors, (int, np.integer)) and not isinstance(vectors, bool):
-        if vectors < 1:
-            raise ValueError(f"vectors must be at least 1; got {vectors}")
-        if drawn is None:
-            return student.draw(int(vectors))
-        return drawn[np.linspace(0, len(drawn) - 1, min(int(vectors), len(drawn))).astype(int)]
-    rows = student.rows(vectors, "vectors")
-    if not np.isfinite(rows).all():
-        raise ValueError("vectors must be finite; NaN and infinity are tested in every place besides")
-    return rows
 
 
 def _float_files(student: Student, name: str, vectors: Any, strict: bool) -> tuple[dict[str, str], dict[str, Any]]:
@@ -216,5 +212,8 @@ def _compiled(
         measured = sizes(compiler, folder, name)
         if not compiler.native:
             return {"cross compiler": "compiled without a warning; not run on this machine"}, measured
-        forms = (0,) if strict else (0, 1, 2) if target == "c" else (0, 1)
-        return compile_and_run(compiler, folder, name, jobs(f"{name.upper()}_", forms, strict)), measured
+        forms = (0,) if strict else (0, 1) if target == "c-fixed" else (0, 1, 2)
+        work = jobs(f"{name.upper()}_", forms, strict)
+        if target == "c-forecaster" and "clang" in compiler.version:  # its -ffast-math cannot be kept from the recipe
+            work = [job for job in work if "-ffast-math" not in job.flags]
+        return compile_and_run(compiler, folder, name, work), measured

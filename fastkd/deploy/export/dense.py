@@ -12,7 +12,8 @@ import numpy as np
 from fastkd.deploy.export.maths import ACTIVATION
 from fastkd.deploy.export.text import indented, table
 
-UNROLL = 32  # up to so many inputs clang is faster with the whole sum as one expression
+# up to so many inputs the whole sum as one expression is faster: with clang; in convolutions also with gcc on AVX
+UNROLL, UNROLL_OFTEN = 32, 48
 
 
 def padded(W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +34,7 @@ def _sum8(x: str, W: str, first: int, count: int, moving: bool) -> str:
     return _pairwise([f"({x}[{i}] * {W}[{i}][o])" for i in at])
 
 
-def _wide(x: str, y: str, W: str, b: str, n_in: int, n_out: int, activation: str) -> list[str]:
+def _wide(x: str, y: str, W: str, b: str, n_in: int, n_out: int, activation: str, often: bool) -> list[str]:
     blocks, rest = n_in // 8, n_in % 8
     start = f"{b}[o]" + (f" + {_sum8(x, W, 8 * blocks, rest, False)}" if rest else "")
     act = ACTIVATION[activation]
@@ -55,9 +56,9 @@ def _wide(x: str, y: str, W: str, b: str, n_in: int, n_out: int, activation: str
         in_passes.append(f"for (int o = 0; o < {n_out}; ++o) {{ {y}[o] = {act.format(f'{y}[o]')}; }}")
     if n_in <= 8:
         return at_once()
-    if n_in <= UNROLL:
-        return ["#if defined(__clang__)", *at_once(), "#else", *in_passes, "#endif"]
-    return in_passes
+    when = ["defined(__clang__)"] if n_in <= UNROLL else []
+    when += ["(defined(__AVX__) && !defined(__clang__))"] if often and n_in <= UNROLL_OFTEN else []
+    return [f"#if {' || '.join(when)}", *at_once(), "#else", *in_passes, "#endif"] if when else in_passes
 
 
 def _narrow(x: str, y: str, W: str, b: str, n_in: int, n_out: int, activation: str) -> list[str]:
@@ -90,11 +91,16 @@ def _small(x: str, y: str, W: str, b: str, n_in: int, n_out: int, activation: st
     ]
 
 
-def dense(x: str, y: str, k: str, shape: tuple[int, int], wide_out: int, activation: str, depth: int = 1) -> str:
-    """Loops for y = activation(x W<k> + B<k>); `wide_out` outputs with the padding, which only the wide form makes."""
+def dense(
+    x: str, y: str, k: str, shape: tuple[int, int], wide_out: int, activation: str, depth: int = 1, often: bool = False
+) -> str:
+    """Loops for y = activation(x W<k> + B<k>); `wide_out` outputs with the padding, which only the wide form makes.
+
+    `often` is for a layer that runs many times a call.
+    """
     n_in, n_out = shape
     names = x, y, f"$W{k}", f"$B{k}"
-    forms = [_wide(*names, n_in, wide_out, activation)]
+    forms = [_wide(*names, n_in, wide_out, activation, often)]
     forms += [form(*names, n_in, n_out, activation) for form in (_narrow, _small)]
     texts = [indented(form, depth) for form in forms]
     text = f"#if @LOOPS == 0\n{texts[0]}#elif @LOOPS == 1\n{texts[1]}#else\n{texts[2]}#endif\n"

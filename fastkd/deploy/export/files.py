@@ -23,7 +23,7 @@ SOURCE = """\
 #include "<<name>>.h"
 
 #include <string.h>
-
+<<more>>
 /* 0: for SIMD, and the same bits on every machine if compiled with -std=c99; 1: for cores without SIMD; 2: for size */
 #ifndef @LOOPS
 #if <<form0>>
@@ -78,12 +78,14 @@ static void $softmax(const float z[], float p[])
         u = (u < 0xc2ae0000u) ? u : 0xc2ae0000u; /* at least -87 */
         (void)memcpy(&d, &u, sizeof d);
         p[c] = $exp(d);
-        sum += p[c];
     }
+    for (int c = 0; c < @OUTPUTS; ++c) { sum += p[c]; } /* apart: in one loop gcc waits for each sum */
     sum = 1.0f / sum;
     for (int c = 0; c < @OUTPUTS; ++c) { p[c] *= sum; }
 }
 
+"""
+BEST = """\
 static int $best(const float z[])
 {
     int best = 0;
@@ -197,16 +199,26 @@ def step_text(student: Student) -> str:
     return "" if student.kind == "mlp" else "; a window holds @STEPS of them, the oldest first"
 
 
-def source(student: Student, rounded: Student, name: str, strict: bool, facts: dict[str, Any]) -> str:
-    """NAME.c"""
+def source(
+    student: Student,
+    rounded: Student,
+    name: str,
+    strict: bool,
+    facts: dict[str, Any],
+    functions: str = "",
+    more: str = "",
+) -> str:
+    """NAME.c; `functions` in place of those of rows, `more` is included before everything."""
     limit = largest_feature(rounded)
     classifier, gates = student.classes is not None, student.kind == "lstm"
     forward = "$forward(x, z);"
     if student.heads:
         forward = "(void)$forward(x, z, 0, 0.0f, {p});"
-    functions = VALUE if not classifier else PREDICT
-    functions += EARLY if student.heads else ""
-    functions += PUSH if gates else ""
+    best = BEST if not functions else ""
+    if not functions:
+        functions = VALUE if not classifier else PREDICT
+        functions += EARLY if student.heads else ""
+        functions += PUSH if gates else ""
     functions = put(
         functions,
         logits=n_logits(student),
@@ -214,12 +226,13 @@ def source(student: Student, rounded: Student, name: str, strict: bool, facts: d
         forward_only=forward.format(p="z"),
         deepest=len(student.heads),
     )
-    softmax = (SOFTMAX + (CONFIDENT if student.heads else "")) if classifier else ""
+    softmax = SOFTMAX + best + (CONFIDENT if student.heads else "") if classifier else ""
     return prefixed(
         put(
             SOURCE,
             name=name,
             version=__version__,
+            more=more,
             about=about(student, facts),
             form0="1 /* one order of sums, the same bits everywhere */" if strict else SIMD,
             strict=" || 1" if strict else "",

@@ -41,16 +41,16 @@ def fixed_layer(
         raise ExportError(f"{len(W)} inputs are too many for 32-bit sums")
     scale = np.minimum(scale, scale.min() * 1024)  # else the multipliers of the others lose their digits
     if adapt:
-        out_bits = min(out_bits, math.floor(math.log2(unit * scale.min() / 1.02)))
+        out_bits = min(out_bits, math.floor(math.log2(unit * scale.min() / 2.05)))
         out = 2.0**out_bits
-    scale = np.maximum(scale, 1.02 * out / unit)  # a multiplier stays below 1: its shift is 16 or more
+    scale = np.maximum(scale, 2.05 * out / unit)  # a multiplier stays below 1/2: its shift is 17 or more
     ratio = out / (unit * scale)
     down = min(32, math.floor(16 - math.log2(ratio.max() * (1 + 2.0**-15))))
     M = np.rint(ratio * 2.0**down).astype(np.int64)
     Wq = np.rint(W * scale).astype(np.int64)
     B = np.rint(b * scale * unit).astype(np.int64) + np.rint(0.5 / ratio).astype(np.int64)
     worst = np.abs(Wq).sum(axis=0) * 32768 + np.abs(B)
-    if worst.max() > LARGEST_SUM or np.abs(Wq).max(initial=0) > top or down < 16 or not ((M > 0) & (M < 2**16)).all():
+    if worst.max() > LARGEST_SUM or np.abs(Wq).max(initial=0) > top or down < 17 or not ((M > 0) & (M < 2**16)).all():
         raise ExportError(
             f"a layer of {W.shape[0]} inputs and {W.shape[1]} outputs does not fit {weight_bits}-bit weights, 32-bit "
             "sums and 16-bit multipliers: its weights are too far from its outputs in size; train with l2 > 0"

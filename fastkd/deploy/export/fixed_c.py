@@ -48,13 +48,15 @@ static inline int16x2_t $two(const int16_t *p)
 <<four>>#endif
 
 <<tables>>
-/* s m / 2^down, rounded down; down is at least 16 */
-static inline int32_t $scaled(int32_t s, uint16_t m, unsigned down)
+/* s m / 2^32, rounded down; m has 16 significant bits above its zeros */
+static inline int32_t $scaled(int32_t s, int32_t m, unsigned zeros)
 {
-#if @LOOPS == 1
-    return (((s >> 16) * (int32_t)m) + (int32_t)((((uint32_t)s & 0xffffu) * m) >> 16)) >> (down - 16u);
+#if @LOOPS == 1 /* the same in 32 bits */
+    const int32_t f = m >> zeros;
+    return (((s >> 16) * f) + (int32_t)((((uint32_t)s & 0xffffu) * (uint32_t)f) >> 16)) >> (16u - zeros);
 #else
-    return (int32_t)(((int64_t)s * m) >> down);
+    (void)zeros;
+    return (int32_t)(((int64_t)s * m) >> 32);
 #endif
 }
 
@@ -84,11 +86,10 @@ static int $nothing(float p[])
 }
 
 /* Twice the value, truncated, and half of that: rounding half away from zero without a sum that could be contracted */
-static void $read(const float x[], int16_t q[], int n)
+static void $read(const float x[], int16_t q[])
 {
-    for (int i = 0; i < n; ++i) {
-        const int f = i % @FEATURES;
-        float v = (x[i] - $MEAN[f]) * $FACTOR[f];
+    for (int i = 0; i < @FEATURES; ++i) {
+        float v = (x[i] - $MEAN[i]) * $FACTOR[i];
         int32_t t;
         v = (v > -65534.0f) ? v : -65534.0f;
         v = (v < 65534.0f) ? v : 65534.0f;
@@ -101,8 +102,7 @@ static void $read(const float x[], int16_t q[], int n)
 int $quantize(const float x[@INPUTS], int16_t q[@INPUTS])
 {
     if ($refused(x, @INPUTS) != 0) { return 1; }
-    $read(x, q, @INPUTS);
-    return 0;
+<<read>>    return 0;
 }
 
 <<functions>>"""
@@ -202,7 +202,7 @@ int $push($state *m, const float x[@FEATURES], float p[@OUTPUTS])
     int16_t q[@FEATURES];
     uint16_t u[@OUTPUTS];
     if ($refused(x, @FEATURES) != 0) { return $nothing(p); }
-    $read(x, q, @FEATURES);
+    $read(x, q);
     if ($push_q(m, q, u) != 0) { return $nothing(p); }
     $floats(u, p);
     return 0;
@@ -386,7 +386,7 @@ def _source(net: FixedNet, name: str, facts: dict[str, Any]) -> tuple[str, int]:
     for prefix, layers in (("_body", net.body), ("", net.layers)):
         for k, layer in enumerate(layers):
             data += tables(f"{prefix}{k}", layer)
-            n_bytes += layer.W.size * net.weight_bits // 8 + 6 * len(layer.B)
+            n_bytes += layer.W.size * net.weight_bits // 8 + 8 * len(layer.B)
             if layer.curve is not None:
                 data += table("int16_t", f"GELU{k}", layer.curve, whole)
                 n_bytes += 514
@@ -409,6 +409,9 @@ def _source(net: FixedNet, name: str, facts: dict[str, Any]) -> tuple[str, int]:
         network = f"static void $forward(const int16_t x[], int16_t z[])\n{{\n{_head(net, 'x')}}}\n"
     else:
         network = _lstm(net) if lstm else _cnn(net)
+    line = "$read(x, q);"
+    if student.kind != "mlp":
+        line = "for (int t = 0; t < @STEPS; ++t) { $read(x + (@FEATURES * t), q + (@FEATURES * t)); }"
     four = (
         "static inline int8x4_t $four(const int8_t *p)\n{\n    int8x4_t v;\n    (void)memcpy(&v, p, sizeof v);\n"
         "    return v;\n}\n"
@@ -424,6 +427,7 @@ def _source(net: FixedNet, name: str, facts: dict[str, Any]) -> tuple[str, int]:
         helpers=helpers,
         limit=hexadecimal(np.float32(FEATURE_LIMIT).view(np.uint32)),
         network=network,
+        read=indented([line]),
         functions=(CLASSIFIER if classifier else REGRESSOR) + (PUSH if lstm else ""),
     )
     return prefixed(text, name), n_bytes
@@ -478,7 +482,7 @@ def _header(net: FixedNet, name: str) -> str:
 
 def fixed_files(fixed: FixedPredictor, name: str, vectors: Any) -> tuple[dict[str, str], dict[str, Any]]:
     """The texts of the three files, and what the report says of them."""
-    from fastkd.deploy.export.c import vector_rows
+    from fastkd.deploy.export.vectors import vector_rows
 
     net, student = fixed.net, fixed.student
     rows = vector_rows(student, vectors, fixed.calibration)

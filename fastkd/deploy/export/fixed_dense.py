@@ -39,7 +39,11 @@ def tables(k: str, layer: FixedLayer) -> str:
                 at += size
             W = np.concatenate(blocks)
         text = f"#if @LOOPS != 2\n{text}#else\n{table(kind, f'S{k}', W, whole)}#endif\n"
-    return text + table("int32_t", f"B{k}", layer.B, whole) + table("uint16_t", f"M{k}", layer.M, whole)
+    return (
+        text
+        + table("int32_t", f"B{k}", layer.B, whole)
+        + table("int32_t", f"M{k}", layer.M << (32 - layer.down), whole)
+    )
 
 
 def dense(x: str, y: str, k: str, layer: FixedLayer, depth: int = 1) -> str:
@@ -48,7 +52,7 @@ def dense(x: str, y: str, k: str, layer: FixedLayer, depth: int = 1) -> str:
     low = "0" if layer.activation == "relu" else "-32768"
 
     def put(o: str, s: str) -> str:
-        return f"{y}[{o}] = $clipped($scaled({s}, $M{k}[{o}], {layer.down}u), {low});"
+        return f"{y}[{o}] = $clipped($scaled({s}, $M{k}[{o}], {32 - layer.down}u), {low});"
 
     simple = [
         f"for (int o = 0; o < {n_out}; ++o) {{",

@@ -99,7 +99,7 @@ def cnn_code(student: Student) -> str:
         y = f"y{k}"
         if k < last:
             text += indented([f"float *const y{k} = r{k + 1} + ({n_out} * (t + {left}));"], 2)
-        text += dense("q", y, f"_body{k}", (K * n_in, n_out), n_out, "relu", 2)
+        text += dense("q", y, f"_body{k}", (K * n_in, n_out), n_out, "relu", 2, often=True)
         if k == last:
             pooled = {
                 "max": f"pool[i] = ({y}[i] > pool[i]) ? {y}[i] : pool[i];",

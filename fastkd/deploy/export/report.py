@@ -12,7 +12,7 @@ class ExportReport:
 
     Attributes
     ----------
-    target : {"c", "c-fixed", "onnx", "verilog"}
+    target : {"c", "c-fixed", "c-forecaster", "onnx", "verilog"}
     files : dict
         Path: size in bytes.
     sha256 : str
@@ -20,7 +20,8 @@ class ExportReport:
     rows : int
         Vectors in the test.
     error : float or "bitwise"
-        Largest difference of a probability, or of a value in spreads of the outputs, from float64.
+        Largest difference of a probability, or of a value in units of the largest, from float64; None for ONNX, where
+        the runtime decides.
     limit : float or None
         Features beyond it are refused.
     agreement : float or None
@@ -36,7 +37,7 @@ class ExportReport:
     files: dict[str, int]
     sha256: str
     rows: int
-    error: float | str
+    error: float | str | None
     limit: float | None = None
     agreement: float | None = None
     sizes: dict[str, int] = field(default_factory=dict)
@@ -49,13 +50,15 @@ class ExportReport:
 
     def __str__(self) -> str:
         lines = [f"{path}: {size:,} bytes" for path, size in self.files.items()]
-        error = self.error if isinstance(self.error, str) else f"{self.error:.2g}"
-        lines.append(f"{self.rows} vectors; difference from the model: {error}")
+        if self.error is not None:
+            error = self.error if isinstance(self.error, str) else f"{self.error:.2g}"
+            lines.append(f"{self.rows} vectors; difference from the model: {error}")
         if self.agreement is not None:
             lines.append(f"same class as the float student: {self.agreement:.4f} of the calibration rows")
         if self.limit is not None:
             lines.append(f"features beyond {self.limit:.3g} are refused")
         lines += [f"{name.replace('_', ' ')}: {size:,}" for name, size in self.sizes.items()]
-        lines.append(f"compiler: {self.compiler or 'none, so nothing was compiled'}")
+        if self.compiler is not None:
+            lines.append(f"compiler: {self.compiler}")
         lines += [f"checked, {check}: {outcome}" for check, outcome in self.checks.items()]
         return "\n".join(lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastkd._version import __version__
@@ -191,3 +193,17 @@ def vectors_file(
         ),
         name,
     )
+
+
+def vector_rows(student: Student, vectors: Any, drawn: np.ndarray | None = None) -> np.ndarray:
+    """The rows of a test: as given, or so many of `drawn`, or drawn from the scaler."""
+    if isinstance(vectors, (int, np.integer)) and not isinstance(vectors, bool):
+        if vectors < 1:
+            raise ValueError(f"vectors must be at least 1; got {vectors}")
+        if drawn is None:
+            return student.draw(int(vectors))
+        return drawn[np.linspace(0, len(drawn) - 1, min(int(vectors), len(drawn))).astype(int)]
+    rows = student.rows(vectors, "vectors")
+    if not np.isfinite(rows).all():
+        raise ValueError("vectors must be finite; NaN and infinity are tested in every place besides")
+    return rows

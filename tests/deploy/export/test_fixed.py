@@ -153,7 +153,7 @@ def test_a_wrong_bit_is_found(tools, tmp_path, monkeypatch, trained):
 
     fixed = FixedPredictor(*trained)
     original = fixed_c._source
-    for right, wrong in ((">> 16)) >> (down", ">> 15)) >> (down"), ("47274u", "47275u"), ("< 0) ? -1", "< 0) ? 1")):
+    for right, wrong in ((") >> 16)) >> (16u", ") >> 15)) >> (16u"), ("47274u", "47275u"), ("< 0) ? -1", "< 0) ? 1")):
         monkeypatch.setattr(fixed_c, "_source", lambda *a, r=right, w=wrong: (original(*a)[0].replace(r, w), 0))
         with pytest.raises(ExportError, match="fails"):
             export_c(fixed, tmp_path / "student.c")
