@@ -1,27 +1,47 @@
-/* distill.inc.h: the distillation loss and its gradient in one pass over the logits.
+/* distill.inc.h: the distillation loss and its gradient for rows of logits, stage by stage; distill_rows.inc.h brings the rows here.
  *
  *   row loss = kd T^2 KL(q_t || q_s) + (1 - kd) CE(smoothed label, p),   q = softmax(z / T), p = softmax(z)
  *   gradient = scale * weight * (kd T (q_s - q_t) + (1 - kd) (p - target))
  *
- * With the gap g = (z_t - z_s) / T, KL = sum q_t g + log(sum exp(z_s / T) / sum exp(z_t / T)) is cheap but cancels when student and
- * teacher are close. Then KL = log(1 + sum q_t phi(d)), phi(d) = exp(-d) - 1 + d >= 0, d = g less its q_t-mean, takes its place: all
- * its terms are positive. A class that the teacher excludes (q_t = 0) leaves exp(mean) exp(z_s / T) / sum exp(z_t / T). */
+ * along = 0: vector i holds class i of VL rows. along = 1: one row, vectors hold consecutive classes, filled up with -inf (probabilities: 0)
+ * to a multiple of 16. Sums over classes come out in every lane either way. Exponentials carry the factor 2^EXP_UP. along, teacher and hard
+ * are constants wherever these functions are used. */
 
-#define kd_core FN(kd_core)
-#define kd_spread FN(kd_spread)
-#define kd_gap FN(kd_gap)
-#define kd_max FN(kd_max)
-#define kd_columns FN(kd_columns)
-#define kd_long FN(kd_long)
-#define kd_rows FN(kd_rows)
 #define kd_params FN(kd_params)
+#define kd_row FN(kd_row)
+#define kd_total FN(kd_total)
+#define kd_top FN(kd_top)
+#define kd_exp FN(kd_exp)
+#define kd_gap FN(kd_gap)
+#define kd_start FN(kd_start)
+#define kd_gaps FN(kd_gaps)
+#define kd_near FN(kd_near)
+#define kd_divergence FN(kd_divergence)
+#define kd_difference FN(kd_difference)
+#define kd_hard FN(kd_hard)
+#define kd_smooth FN(kd_smooth)
+#define kd_finish FN(kd_finish)
+#define kd_core FN(kd_core)
 #define vlanes FN(vlanes)
 
 typedef struct {
-  V inv_t, kl_weight, ce_weight, most; /* 1 / T, kd T^2, 1 - kd, bound of a row's loss so that the sum cannot overflow */
-  V soft, hard, on, off;         /* scale kd T; scale (1 - kd); target of the label and of the other classes */
-  int teacher, has_hard, same_t;
+  V inv_t, log2_t, low_t, low;  /* 1 / T; log2(e) / T and where its exponentials end; the same for T = 1 */
+  V kl_weight, ce_weight, most; /* kd T^2, 1 - kd, bound of a row's loss so that the sum cannot overflow */
+  V soft, hard, on, off;        /* scale kd T; scale (1 - kd); target of the label and of the other classes */
+  V least;                      /* what exp(z / T) counts at least for its power */
+  int power, smooth;            /* exp(z) = exp(z / T)^power; 0: take the exponential */
 } kd_params;
+
+/* VL rows, or one. Of nv vectors each: z the student's logits, at the end the gradient; t the teacher, then g, then exp(-d) - 1; es the
+ * student's exponentials at T, then q_s - q_t; et the teacher's, then q_t; e1 the student's at 1. */
+typedef struct {
+  V *z, *t, *es, *et, *e1;
+  int nv;
+  int64_t C;
+  VI label;
+  V weight, ms, mt, ss, st, inv_ss, inv_st, mean, M, keep, kl, ce;
+  VM close;
+} kd_row;
 
 FKD_INLINE VI vlanes(void) {
   IREAL t[VL];
@@ -31,239 +51,202 @@ FKD_INLINE VI vlanes(void) {
   return r;
 }
 
-/* the sum over classes, in every lane: across lanes if classes are in lanes, else it is there already */
-FKD_INLINE V kd_spread(const int along, V *acc) { return along ? vset1(tree_sum(acc)) : acc[0]; }
-FKD_INLINE V kd_max(const int along, V *acc) { return along ? vset1(tree_max(acc)) : acc[0]; }
+/* over vectors 0 .. nv - 1, and a sum or maximum of them, in NV accumulators if `along`, else in one */
+#undef KD_STEP
+#define KD_STEP (along ? NV : 1)
+#define KD_ALL(nv)                           \
+  for (int j = 0; j < (nv); j += KD_STEP)    \
+    FKD_UNROLL                               \
+    for (int u = 0, i = j; u < KD_STEP; ++u, ++i)
+#define KD_EACH KD_ALL(w->nv)
+#define KD_SUM(a, x) \
+  V a[NV];           \
+  FKD_UNROLL         \
+  for (int n = 0; n < NV; ++n) a[n] = vset1(x)
+#define KD_FIRST const VI first = along ? vlanes() : visetl(0)
+#define KD_CLASS (first + visetl((IREAL)(along ? i * VL : i)))
+FKD_INLINE V kd_total(const int along, V *a) { return along ? vset1(tree_sum(a)) : a[0]; }
 
-/* (z_t - m_t) / T - (z_s - m_s) / T with the rounding errors of the differences added back (Knuth's two-sum), so that neither a common
- * offset nor closeness costs digits; for a teacher of probabilities log q_t takes the place of its part */
-FKD_INLINE V kd_gap(int teacher, V zs, V ms, V zt, V mt, V qt, V inv_t) {
-  V s = zs - ms, b = s - zs, e = (zs - (s - b)) - (ms + b);
-  if (teacher != FKD_LOGITS) return vlog(qt, 1) - (s + e) * inv_t;
-  V t = zt - mt, c = t - zt, f = (zt - (t - c)) - (mt + c);
-  return ((t - s) + (f - e)) * inv_t;
+FKD_INLINE V kd_top(const int along, const int nv, const V *x) {
+  KD_SUM(a, -(REAL)INFINITY);
+  KD_ALL(nv) a[u] = vmax(a[u], x[i]);
+  return along ? vset1(tree_max(a)) : a[0];
 }
 
-/* along = 0: vector i holds class i of VL rows, label and weight are per lane.
- * along = 1: one row, vectors hold consecutive classes, filled up with -inf (probabilities: 0) to a multiple of 16.
- * zs is overwritten by the gradient; es, et, e1 are nv vectors of scratch each. */
-FKD_INLINE VI kd_core(const int along, const int nv, int64_t C, const kd_params *k, V *zs, const V *zt, VI label, V weight, V *es, V *et, V *e1,
-                      V *loss) {
-  enum { A = 16 };
-  const int na = along ? NV : 1;
-  const V zero = vset1(0), ninf = vset1(-(REAL)INFINITY);
-  const V limit = vset1(FKD_BITS == 32 ? 60 : 600);
-  V a[A], b[A], c1[A];
-  VI missing = visetl(0);
-  const VI first = along ? vlanes() : visetl(0);
-#define KD_CLASS(i) (first + visetl((IREAL)(along ? (i) * VL : (i))))
-  FKD_UNROLL
-  for (int u = 0; u < na; ++u) a[u] = ninf, b[u] = ninf;
-  for (int i = 0; i < nv; ++i) {
-    a[along ? i % NV : 0] = vmax(a[along ? i % NV : 0], zs[i]);
-    if (k->teacher == FKD_LOGITS) b[along ? i % NV : 0] = vmax(b[along ? i % NV : 0], zt[i]);
-  }
-  const V ms = kd_max(along, a), mt = k->teacher == FKD_LOGITS ? kd_max(along, b) : zero;
-  FKD_UNROLL
-  for (int u = 0; u < na; ++u) a[u] = zero, b[u] = zero, c1[u] = zero;
-  for (int i = 0; i < nv; ++i) {
-    missing = missing | (VCMP(zs[i], ==, ninf) & VCMP(KD_CLASS(i), <, visetl((IREAL)C)));
-    es[i] = (zs[i] - ms) * k->inv_t;
-    et[i] = k->teacher == FKD_LOGITS ? (zt[i] - mt) * k->inv_t : zero;
-    e1[i] = zs[i] - ms;
-  }
-  vexp_all(es, nv, 1);
-  if (k->teacher == FKD_LOGITS) vexp_all(et, nv, 1);
-  if (k->has_hard && !k->same_t) vexp_all(e1, nv, 1);
-  for (int i = 0; i < nv; ++i) {
-    const int u = along ? i % NV : 0;
-    if (k->teacher == FKD_PROBABILITIES) et[i] = zt[i];
-    if (k->same_t) e1[i] = es[i];
-    a[u] = a[u] + es[i];
-    b[u] = b[u] + et[i];
-    c1[u] = c1[u] + e1[i];
-  }
-  const V ss = kd_spread(along, a), st = k->teacher ? kd_spread(along, b) : vset1(1), s1 = k->has_hard ? kd_spread(along, c1) : vset1(1);
-  const V fs = vset1(1) / ss, f1 = vset1(1) / s1, ft = k->teacher == FKD_LOGITS ? vset1(1) / st : vset1(1);
-  V kl = zero, ce = zero;
-
-  if (k->teacher) {
-    FKD_UNROLL
-    for (int u = 0; u < na; ++u) a[u] = zero;
-    for (int i = 0; i < nv; ++i) et[i] = et[i] * ft;
-    /* g; 0 where the teacher gives no probability */
-#define KD_GAP(i) \
-  vsel(VCMP(et[i], >, zero), (k->teacher == FKD_LOGITS ? (zt[i] - mt) * k->inv_t : vlog(et[i], 1)) - (zs[i] - ms) * k->inv_t, zero)
-    for (int i = 0; i < nv; ++i) a[along ? i % NV : 0] = a[along ? i % NV : 0] + et[i] * KD_GAP(i);
-    V mean = kd_spread(along, a);
-    const V ratio = vlog(ss / (k->teacher == FKD_LOGITS ? st : vset1((REAL)1 / EXP_DOWN)), 1);
-    kl = mean + ratio;
-    const VI close = VCMP(kl, <, vset1((REAL)0.0625) * (vabs(mean) + vabs(ratio)) + vset1((REAL)0x1p-8));
-    if (vany(close)) {
-#undef KD_GAP
-#define KD_GAP(i) vsel(VCMP(et[i], >, zero), kd_gap(k->teacher, zs[i], ms, zt[i], mt, et[i], k->inv_t), zero)
-      FKD_UNROLL
-      for (int u = 0; u < na; ++u) a[u] = zero;
-      for (int i = 0; i < nv; ++i) a[along ? i % NV : 0] = a[along ? i % NV : 0] + et[i] * KD_GAP(i);
-      mean = kd_spread(along, a);
-      /* far from the mean, and where the teacher has nothing: q_t phi(d) = exp(mean) e_s / S_t + q_t (d - 1) */
-      const V up = vexp_up(vmin(limit, mean), 1) * vset1(EXP_DOWN) * (k->teacher == FKD_LOGITS ? ft : vset1(EXP_DOWN));
-      FKD_UNROLL
-      for (int u = 0; u < na; ++u) a[u] = zero;
-      for (int i = 0; i < nv; ++i) {
-        const VI counts = VCMP(et[i], >, zero);
-        const V d = vsel(counts, KD_GAP(i) - mean, vset1(1));
-        const VI far = ~VCMP(vabs(d), <, vset1(1));
-        a[along ? i % NV : 0] = a[along ? i % NV : 0] + vsel(far, es[i] * up + et[i] * (d - vset1(1)), et[i] * vphi(vsel(far, zero, d), 1));
-      }
-      kl = vsel(close, vlog1p(kd_spread(along, a), 1), kl);
-      /* q_s - q_t = q_t (exp(-x) - 1), x = log(q_t / q_s): the plain difference has lost its digits where x is small */
-      for (int i = 0; i < nv; ++i) {
-        const V x = KD_GAP(i) - mean + kl;
-        const VI small = close & VCMP(et[i], >, zero) & VCMP(vabs(x), <, vset1(1));
-        es[i] = vsel(small, et[i] * (vphi(vsel(small, x, zero), 1) - x), es[i] * fs - et[i]);
-      }
-    } else {
-      for (int i = 0; i < nv; ++i) es[i] = es[i] * fs - et[i];
-    }
-#undef KD_GAP
-    kl = vsel(VCMP(kl, <, zero), zero, kl);
-  }
-
-  const VI labelled = VCMP(label, >=, visetl(0));
-  if (k->has_hard) {
-    FKD_UNROLL
-    for (int u = 0; u < na; ++u) a[u] = zero;
-    const V l1 = vlog(s1 * vset1(EXP_DOWN), 1);
-    for (int i = 0; i < nv; ++i) {
-      V target = vsel(VCMP(label, ==, KD_CLASS(i)), k->on, k->off);
-      if (along) target = vsel(VCMP(KD_CLASS(i), <, visetl((IREAL)C)), target, zero);
-      V t = target * (l1 - (zs[i] - ms));
-      a[along ? i % NV : 0] = a[along ? i % NV : 0] + vsel(VCMP(target, ==, zero), zero, t);
-      zs[i] = vsel(labelled, k->hard * (e1[i] * f1 - target), zero);
-    }
-    ce = vsel(labelled, kd_spread(along, a), zero);
-  } else {
-    for (int i = 0; i < nv; ++i) zs[i] = zero;
-  }
-  if (k->teacher) {
-    for (int i = 0; i < nv; ++i) zs[i] = zs[i] + k->soft * es[i];
-  }
-  for (int i = 0; i < nv; ++i) zs[i] = weight * zs[i];
-#undef KD_CLASS
-  if (along) missing = visetl(-(IREAL)vany(missing));
-  /* finite logits never give inf, however far apart: only a student that excludes a class (-inf) may; T^2 may round to 0 */
-  const VI excluded = missing & (VCMP(kl, ==, -ninf) | VCMP(ce, ==, -ninf)) & VCMP(weight, >, zero);
-  V sum = (k->teacher ? k->kl_weight * vmin(kl, k->most) : zero) + (k->has_hard ? k->ce_weight * vmin(ce, k->most) : zero);
-  *loss = vsel(excluded, -ninf, vmin(k->most, weight * sum));
-  return VCMP(ss, !=, ss) | VCMP(st, !=, st);
+/* e = exp((z - top) / T), factor = log2(e) / T; returns the sum */
+FKD_INLINE V kd_exp(const int along, const int nv, const V *z, V top, V factor, V low, V *e) {
+  KD_SUM(sum, 0);
+  KD_ALL(nv) e[i] = vmax(low, z[i] - top);
+  vexp2_all(e, factor, nv);
+  KD_ALL(nv) sum[u] = sum[u] + e[i];
+  return kd_total(along, sum);
 }
 
-/* VL rows, one a lane */
-FKD_INLINE VI kd_columns(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff_t tstride, const int32_t *labels, const REAL *weights,
-                         const int C, const kd_params *k, REAL *grad, ptrdiff_t gstride, double *acc) {
-  V z[FKD_COLUMNS], t[FKD_COLUMNS], es[FKD_COLUMNS], et[FKD_COLUMNS], e1[FKD_COLUMNS], loss;
-  REAL a[VL];
-  IREAL lab[VL];
-  VI label;
-  load_columns(zs, stride, C, z);
-  load_columns(k->teacher ? zt : zs, k->teacher ? tstride : stride, C, t); /* without a teacher t is not used */
-  for (int l = 0; l < VL; ++l) lab[l] = labels ? labels[l] : -1;
-  memcpy(&label, lab, sizeof label);
-  VI bad = kd_core(0, C, C, k, z, t, label, weights ? vload(weights) : vset1(1), es, et, e1, &loss);
-  if (grad) store_columns(grad, gstride, C, z);
-  vstore(a, loss);
-  for (int l = 0; l < VL; ++l) acc[l] += a[l];
+FKD_INLINE void kd_start(const int along, const int teacher, const int hard, const kd_params *k, kd_row *w) {
+  const V zero = vset1(0);
+  w->kl = w->ce = w->st = zero;
+  w->ms = kd_top(along, w->nv, w->z);
+  w->ss = kd_exp(along, w->nv, w->z, w->ms, k->log2_t, k->low_t, w->es);
+  if (teacher == FKD_LOGITS) {
+    w->mt = kd_top(along, w->nv, w->t);
+    w->st = kd_exp(along, w->nv, w->t, w->mt, k->log2_t, k->low_t, w->et);
+  } else if (teacher) {
+    KD_SUM(sum, 0);
+    KD_EACH w->et[i] = w->t[i] * vset1((REAL)1 / EXP_DOWN), sum[u] = sum[u] + w->et[i];
+    w->st = kd_total(along, sum), w->mt = zero;
+  }
+  if (hard && k->power) {
+    KD_EACH {
+      const V x = vmax(k->least, w->es[i]), down = x * vset1(EXP_DOWN);
+      w->e1[i] = k->power == 1 ? x : k->power == 2 ? x * down : k->power == 3 ? x * (down * down) : (x * down) * (down * down);
+    }
+  } else if (hard) {
+    kd_exp(along, w->nv, w->z, w->ms, vset1((REAL)1.4426950408889634), k->low, w->e1);
+  }
+}
+
+/* (zt - mt) / T - (zs - ms) / T with the rounding errors of the differences added back (Knuth's two-sum), so that neither a common offset
+ * nor closeness costs digits; for a teacher of probabilities their logarithm takes the place of its part. +inf where the student excludes
+ * a class; anything where the teacher does. */
+FKD_INLINE V kd_gap(const int teacher, V zs, V ms, V zt, V mt, V inv_t) {
+  const V s = zs - ms, b = s - zs;
+  V error = (zs - (s - b)) - (ms + b);
+  if (teacher == FKD_LOGITS) {
+    const V t = zt - mt, c = t - zt;
+    error = ((zt - (t - c)) - (mt + c)) - error;
+    return pick(meq(error, error), (t - s) + error, t - s) * inv_t; /* NaN: of an infinite difference */
+  }
+  return vlog(zt, 1) - pick(meq(error, error), s + error, s) * inv_t;
+}
+
+/* KL(q_t || q_s) = mean + log(S_s / S_t), the mean of g = log(e_t / e_s) under q_t, S the sums of exponentials.
+ *
+ * That cancels where student and teacher agree. With d = g - mean it is log(1 + M), M = sum q_t phi(d), phi(d) = exp(-d) - 1 + d >= 0.
+ * A class is near if |d| < 1: there phi comes from a polynomial and q_s - q_t = q_t (phi(d) - d - M) / (1 + M). Of the others (also
+ * q_t = 0), exp(-d) q_t = (1 + M) q_s, so that M = A + (1 + M) f with f = the student's mass on them and
+ * A = sum_near q_t phi(d) + sum_far q_t (d - 1). Where f is more than half, KL is large and the first formula good. */
+FKD_INLINE void kd_gaps(const int along, const int teacher, const kd_params *k, kd_row *w) {
+  const V zero = vset1(0), excluded = vset1((REAL)1e30);
+  KD_SUM(sum, 0);
+  w->inv_ss = vinv(w->ss), w->inv_st = vinv(w->st);
+  KD_EACH {
+    const V q = w->et[i] * w->inv_st, g = kd_gap(teacher, w->z[i], w->ms, w->t[i], w->mt, k->inv_t);
+    w->et[i] = q;
+    w->t[i] = pick(mlt(zero, q), g, excluded); /* which is far and counts 0 times */
+    sum[u] = vfma(q, w->t[i], sum[u]);
+  }
+  w->mean = kd_total(along, sum);
+}
+
+#undef KD_FAR
+#define KD_FAR 4 /* in place of exp(-d) - 1 */
+FKD_INLINE void kd_near(const int along, kd_row *w) {
+  const V one = vset1(1);
+  KD_SUM(a, 0);
+  KD_SUM(far, 0);
+  KD_EACH {
+    const V d = w->t[i] - w->mean, p = vphi(d, 1);
+    const VM near = mlt(d * d, one);
+    a[u] = vfma(w->et[i], pick(near, p, d - one), a[u]);
+    far[u] = pick(near, far[u], far[u] + w->es[i]);
+    w->t[i] = pick(near, p - d, vset1(KD_FAR));
+  }
+  const V A = kd_total(along, a), f = kd_total(along, far) * w->inv_ss, rest = one - f, r = vinv(rest * (one + A));
+  w->close = mlt(pick(mle(f, vset1((REAL)0.5)), A, vset1((REAL)1e6)), vset1((REAL)1e6));
+  w->M = (A + f) * (one + A) * r;
+  w->keep = rest * rest * r; /* 1 / (1 + M) */
+}
+
+FKD_INLINE void kd_divergence(kd_row *w) {
+  const V one = vset1(1), u = pick(w->close, one + w->M, w->ss * w->inv_st);
+  w->kl = vlog_normal(u, vset1(0), 1) + pick(w->close, (w->M - (u - one)) * w->keep, w->mean);
+  w->kl = pick(mlt(w->kl, vset1(0)), vset1(0), w->kl);
+}
+
+FKD_INLINE void kd_difference(const int along, kd_row *w) {
+  const V far = pick(w->close, vset1(KD_FAR), vset1(-2));
+  KD_EACH {
+    const V x = w->t[i], q = w->et[i];
+    w->es[i] = pick(mlt(x, far), q * w->keep * (x - w->M), vfma(w->es[i], w->inv_ss, -q));
+  }
+}
+
+/* z <- hard * (p - onehot), which the label gets from the other classes' mass; the cross-entropy */
+FKD_INLINE void kd_hard(const int along, V hard, kd_row *w) {
+  const V zero = vset1(0), one = vset1(1);
+  KD_FIRST;
+  KD_SUM(others, 0);
+  KD_SUM(own, 0);
+  KD_SUM(at, 0);
+  KD_EACH {
+    const VM is = mieq(w->label, KD_CLASS);
+    others[u] = pick(is, others[u], others[u] + w->e1[i]);
+    own[u] = pick(is, w->e1[i], own[u]); /* at most once */
+    at[u] = pick(is, w->z[i] - w->ms, at[u]);
+  }
+  const V rest = kd_total(along, others), picked = kd_total(along, own), sum = rest + picked, inv = vinv(sum), f = hard * inv;
+  KD_EACH w->z[i] = f * pick(mieq(w->label, KD_CLASS), -rest, w->e1[i]);
+  const VM sure = mle(rest, picked); /* log(1 + rest / picked), which may be far below an ulp of 1 */
+  const V ratio = rest * vinv(pick(sure, picked, sum)), u = pick(sure, one + ratio, sum * vset1(EXP_DOWN));
+  w->ce = vlog_normal(u, zero, 1) + pick(sure, (ratio - (u - one)) * (picked * inv), -kd_total(along, at));
+}
+
+/* the same with smoothed labels: z <- hard * (p - target) */
+FKD_INLINE void kd_smooth(const int along, const kd_params *k, V hard, kd_row *w) {
+  const V zero = vset1(0);
+  KD_FIRST;
+  KD_SUM(s, 0);
+  KD_EACH s[u] = s[u] + w->e1[i];
+  const V sum = kd_total(along, s), log_sum = vlog_normal(sum * vset1(EXP_DOWN), zero, 1), f = vinv(sum);
+  KD_SUM(a, 0);
+  KD_EACH {
+    V target = pick(mieq(w->label, KD_CLASS), k->on, k->off);
+    if (along) target = vsel(VCMP(KD_CLASS, <, visetl((IREAL)w->C)), target, zero);
+    a[u] = a[u] + pick(meq(target, zero), zero, target * (log_sum - (w->z[i] - w->ms)));
+    w->z[i] = hard * vfma(w->e1[i], f, -target);
+  }
+  w->ce = kd_total(along, a);
+}
+
+/* z <- the gradient; returns the row's loss, times its weight */
+FKD_INLINE V kd_finish(const int along, const int teacher, const int hard, const kd_params *k, kd_row *w) {
+  const V zero = vset1(0), f = w->weight * k->soft;
+  if (hard) {
+    const V labelled = vsel(VCMP(w->label, >=, visetl(0)), vset1(1), zero), h = labelled * w->weight * k->hard;
+    if (k->smooth) kd_smooth(along, k, h, w);
+    else kd_hard(along, h, w);
+    w->ce = pick(mlt(zero, labelled), w->ce, zero);
+  }
+  if (teacher) KD_EACH w->z[i] = hard ? vfma(f, w->es[i], w->z[i]) : f * w->es[i];
+  const V kl = vmin(w->kl, k->most), ce = vmin(w->ce, k->most);
+  return vmin(k->most, w->weight * (teacher && hard ? k->kl_weight * kl + k->ce_weight * ce : teacher ? k->kl_weight * kl : k->ce_weight * ce));
+}
+
+/* B (1 or 2) times VL rows, stage by stage: while one waits for a result, the units work on the other. NaN where a row has no softmax. */
+FKD_INLINE V kd_core(const int B, const int along, const int teacher, const int hard, const kd_params *k, kd_row *a, kd_row *b, V *loss) {
+#define KD_BOTH(call)    \
+  {                      \
+    {                    \
+      kd_row *w = a;     \
+      enum { at = 0 };   \
+      call;              \
+    }                    \
+    if (B == 2) {        \
+      kd_row *w = b;     \
+      enum { at = 1 };   \
+      call;              \
+    }                    \
+  }
+  V bad = vset1(0);
+  KD_BOTH(kd_start(along, teacher, hard, k, w))
+  if (teacher) {
+    KD_BOTH(kd_gaps(along, teacher, k, w))
+    KD_BOTH(kd_near(along, w))
+    KD_BOTH(kd_difference(along, w))
+    KD_BOTH(kd_divergence(w))
+  }
+  KD_BOTH(loss[at] = kd_finish(along, teacher, hard, k, w))
+  KD_BOTH(bad = bad + (w->ss + w->st) * vset1(0))
+#undef KD_BOTH
   return bad;
-}
-
-#define kd_any FN(kd_any)
-static VI kd_any(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff_t tstride, const int32_t *labels, const REAL *weights, int C,
-                 const kd_params *k, REAL *grad, ptrdiff_t gstride, double *acc) {
-  return kd_columns(zs, stride, zt, tstride, labels, weights, C, k, grad, gstride, acc);
-}
-
-/* one row of many classes, in scratch of 5 * round_up(C, 16) reals */
-static int kd_long(const REAL *zs, const REAL *zt, int label, REAL weight, int64_t C, const kd_params *k, REAL *grad, double *acc, V *scratch) {
-  const REAL ninf = -(REAL)INFINITY;
-  const int64_t nv = (C + 15) / 16 * NV;
-  V *z = scratch, *t = z + nv, loss;
-  for (int64_t i = 0; i < nv; ++i) {
-    z[i] = i * VL < C ? load_part(zs + i * VL, C - i * VL, ninf) : vset1(ninf);
-    if (k->teacher) {
-      REAL fill = k->teacher == FKD_LOGITS ? ninf : 0;
-      t[i] = i * VL < C ? load_part(zt + i * VL, C - i * VL, fill) : vset1(fill);
-    }
-  }
-  VI bad = kd_core(1, (int)nv, C, k, z, t, visetl(label), vset1(weight), t + nv, t + 2 * nv, t + 3 * nv, &loss);
-  if (grad)
-    for (int64_t i = 0; i * VL < C; ++i) store_part(grad + i * VL, C - i * VL, z[i]);
-  REAL a[VL];
-  vstore(a, loss);
-  *acc += a[0];
-  return vany(bad);
-}
-
-static int64_t kd_rows(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff_t tstride, const int32_t *labels, const REAL *weights, int64_t n,
-                       int64_t C, const fkd_distill *how, double scale, double *loss, REAL *grad, ptrdiff_t gstride, REAL *scratch) {
-  const double most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX, least = FKD_BITS == 32 ? FLT_MIN : DBL_MIN; /* 0 * inf is no logit */
-  const double eps = how->label_smoothing;
-  const double soft = how->teacher ? how->kd_weight : 0, hard = labels ? 1 - how->kd_weight : 0, T = soft > 0 ? how->temperature : 1;
-  const kd_params k = {.inv_t = vset1((REAL)(1 / T > most ? most : 1 / T < least ? least : 1 / T)),
-                       .most = vset1((REAL)(FKD_BITS == 32 ? FLT_MAX : DBL_MAX / (double)n * (1 - 0x1p-50))),
-                       .kl_weight = vset1((REAL)(soft * T * T < most ? soft * T * T : most)),
-                       .ce_weight = vset1((REAL)hard),
-                       .soft = vset1((REAL)(scale * soft * T)),
-                       .hard = vset1((REAL)(scale * hard)),
-                       .on = vset1((REAL)(1 - eps + eps / (double)C)),
-                       .off = vset1((REAL)(eps / (double)C)),
-                       .teacher = soft > 0 ? how->teacher : 0,
-                       .has_hard = hard > 0,
-                       .same_t = T == 1};
-  double acc[16] = {0}; /* 16 sums: the order of summation does not depend on VL */
-  int64_t first_bad = -1, r = 0;
-  if (C > FKD_COLUMNS) {
-    for (; r < n; ++r)
-      if (kd_long(zs + r * stride, zt ? zt + r * tstride : zt, labels ? labels[r] : -1, weights ? weights[r] : 1, C, &k,
-                  grad ? grad + r * gstride : grad, acc + r % 16, (V *)scratch) && first_bad < 0)
-        first_bad = r;
-  } else {
-    VI bad = visetl(0);
-#define KD_COLUMNS(kernel, CC) \
-  for (; r + VL <= n; r += VL) \
-  bad = bad | kernel(zs + r * stride, stride, zt ? zt + r * tstride : zt, tstride, labels ? labels + r : labels, \
-                         weights ? weights + r : weights, CC, &k, grad ? grad + r * gstride : grad, gstride, acc + r % 16)
-    if (C == 3) KD_COLUMNS(kd_columns, 3);
-    else if (C == 2) KD_COLUMNS(kd_columns, 2);
-    else KD_COLUMNS(kd_any, (int)C);
-#undef KD_COLUMNS
-    const int rest = (int)(n - r), c = (int)C;
-    if (rest) { /* the last rows, filled up with rows of weight 0 */
-      REAL z[FKD_COLUMNS * VL] = {0}, t[FKD_COLUMNS * VL] = {0}, w[VL] = {0};
-      int32_t lab[VL] = {0};
-      for (int i = 0; i < rest; ++i) {
-        memcpy(z + i * c, zs + (r + i) * stride, (size_t)c * sizeof(REAL));
-        if (zt) memcpy(t + i * c, zt + (r + i) * tstride, (size_t)c * sizeof(REAL));
-        w[i] = weights ? weights[r + i] : 1;
-        lab[i] = labels ? labels[r + i] : -1;
-      }
-      bad = bad | kd_any(z, c, zt ? t : zt, c, labels ? lab : labels, w, c, &k, grad ? z : grad, c, acc + r % 16);
-      if (grad)
-        for (int i = 0; i < rest; ++i) memcpy(grad + (r + i) * gstride, z + i * c, (size_t)c * sizeof(REAL));
-    }
-    if (vany(bad)) first_bad = n; /* found by the caller's scan, not here: this is the rare path */
-  }
-  for (int s = 8; s; s >>= 1)
-    for (int i = 0; i < s; ++i) acc[i] += acc[i + s];
-  *loss = acc[0];
-  return first_bad;
-}
-
-static int64_t FN(fkd_distill_loss)(const REAL *student, const REAL *teacher, const int32_t *labels, const REAL *weights, int64_t n, int64_t C,
-                                    const fkd_distill *how, double scale, double *loss, REAL *grad, REAL *scratch) {
-  int64_t bad = kd_rows(student, C, teacher, C, labels, weights, n, C, how, scale, loss, grad, C, scratch);
-  if (bad < 0) return -1;
-  bad = bad_row(student, C, 0, n, C);
-  int64_t other = teacher && how->teacher == FKD_LOGITS ? bad_row(teacher, C, 0, n, C) : -1;
-  return bad < 0 ? other : other < 0 ? bad : bad < other ? bad : other;
 }

@@ -5,6 +5,7 @@
 #include "softmax.inc.h"
 #include "kl.inc.h"
 #include "distill.inc.h"
+#include "distill_rows.inc.h"
 #include "gemm.inc.h"
 #include "narrow.inc.h"
 #include "mlp.inc.h"

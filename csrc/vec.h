@@ -11,6 +11,8 @@
  *   vimin vimax   of 32-bit integers, only where FKD_VIMIN is defined
  *   load_part(p, have, fill), store_part(p, have, x)   the first `have` (>= 1) of VL reals; nothing beyond is touched
  *   fold_sum(x), fold_max(x)   over the lanes of one vector: lane i with lane i + VL / 2, then VL / 4 ...
+ *   VM, mlt mle meq (a, b), mieq (of VI), mset(int) many, pick(m, a, b)   comparisons that stay in a mask register where there are
+ *   such; elsewhere a VM is the VI of VCMP
  *   vmax(a, b) is a > b ? a : b and vmin(a, b) is a < b ? a : b, so that a NaN in b survives, on every ISA.
  *   vfma is fused only where the ISA has it: kernels that promise equal bits on every ISA use * and + instead.
  */
@@ -38,6 +40,14 @@
 #define vimin FN(vimin)
 #define vimax FN(vimax)
 #define vshl FN(vshl)
+#define VM FN(VM)
+#define mlt FN(mlt)
+#define mle FN(mle)
+#define meq FN(meq)
+#define mieq FN(mieq)
+#define mset FN(mset)
+#define many FN(many)
+#define pick FN(pick)
 #define load_part FN(load_part)
 #define store_part FN(store_part)
 #define fold_sum FN(fold_sum)
@@ -54,7 +64,7 @@
 #define FKD_UNROLL_32
 #else
 #define FKD_INLINE static inline __attribute__((always_inline, unused))
-#define FKD_NOINLINE __attribute__((noinline))
+#define FKD_NOINLINE __attribute__((noinline, unused))
 #define FKD_HIDE(p) __asm__("" : "+r"(p)) /* the compiler may not know where p came from */
 /* the vector x stays in a register: else the compiler may load it again for each use */
 #if defined(FKD_AVX512)
@@ -221,6 +231,36 @@ FKD_INLINE V vsqrt(V x) { return vsqrtq_f64(x); }
 FKD_INLINE int vany(VI m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 #endif
 #endif
+#endif
+
+/* ---- comparisons for `pick` ---- */
+#if defined(FKD_AVX512)
+#if FKD_BITS == 32
+typedef __mmask16 VM;
+FKD_INLINE VM mlt(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+FKD_INLINE VM mle(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+FKD_INLINE VM meq(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+FKD_INLINE VM mieq(VI a, VI b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b); }
+FKD_INLINE V pick(VM m, V a, V b) { return _mm512_mask_blend_ps(m, b, a); }
+#else
+typedef __mmask8 VM;
+FKD_INLINE VM mlt(V a, V b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+FKD_INLINE VM mle(V a, V b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
+FKD_INLINE VM meq(V a, V b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+FKD_INLINE VM mieq(VI a, VI b) { return _mm512_cmpeq_epi64_mask((__m512i)a, (__m512i)b); }
+FKD_INLINE V pick(VM m, V a, V b) { return _mm512_mask_blend_pd(m, b, a); }
+#endif
+FKD_INLINE VM mset(int all) { return (VM)(all ? -1 : 0); }
+FKD_INLINE int many(VM m) { return m != 0; }
+#else
+typedef VI VM;
+FKD_INLINE VM mlt(V a, V b) { return VCMP(a, <, b); }
+FKD_INLINE VM mle(V a, V b) { return VCMP(a, <=, b); }
+FKD_INLINE VM meq(V a, V b) { return VCMP(a, ==, b); }
+FKD_INLINE VM mieq(VI a, VI b) { return VCMP(a, ==, b); }
+FKD_INLINE V pick(VM m, V a, V b) { return vsel(m, a, b); }
+FKD_INLINE VM mset(int all) { return visetl(all ? -1 : 0); }
+FKD_INLINE int many(VM m) { return vany(m); }
 #endif
 
 #if defined(FKD_AVX512) /* a mask of bits all the way: comparisons of plain vectors pass through a vector of -1 and 0 */

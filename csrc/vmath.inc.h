@@ -6,6 +6,10 @@
 #define vexp_up FN(vexp_up)
 #define vexp_few FN(vexp_few)
 #define vexp_all FN(vexp_all)
+#define vexp2_few FN(vexp2_few)
+#define vexp2_all FN(vexp2_all)
+#define vinv FN(vinv)
+#define vlog_normal FN(vlog_normal)
 #define vlog FN(vlog)
 #define vlog1p FN(vlog1p)
 #define vphi FN(vphi)
@@ -76,6 +80,53 @@ FKD_INLINE void vexp_all(V *x, const int n, const int fused) {
   for (; i < n; ++i) vexp_few(x + i, 1, fused);
 }
 
+/* 2^(x factor + EXP_UP) for x factor in [VEXP2_LOW, 0], n <= 4 vectors in place: exp(z / T) with log2(e) / T as the one factor. EXP_DOWN
+ * makes 0 of what VEXP2_LOW gives, and a little more. */
+#undef VEXP2_LOW
+#if FKD_BITS == 32
+#define VEXP2_LOW -157
+#else
+#define VEXP2_LOW -1085
+#endif
+FKD_INLINE void vexp2_few(V *x, V factor, const int n) {
+#if FKD_BITS == 32
+  static const REAL P[] = {0.693147182465f, 0.240226507187f, 0.0555035695434f, 0.00961808208376f, 0.00133908749558f, 0.000154531735461f};
+  enum { N = 5, MANT = 23 };
+  const REAL magic = 12582912.0f + EXP_UP;
+#else
+  static const REAL P[] = {0.693147180559945286227, 0.240226506959100971628, 0.0555041086648215969968, 0.00961812910760687089784,
+                           0.00133335581464169268887, 0.000154035304417650875317, 0.0000152527338298515962212, 0.00000132154425702246489945,
+                           1.01780624364127647807e-7, 7.07258948839634482131e-9, 4.45496248463321249881e-10};
+  enum { N = 10, MANT = 52 };
+  const REAL magic = 6755399441055744.0 + EXP_UP;
+#endif
+  V t[4], y[4];
+#define EACH FKD_UNROLL for (int i = 0; i < n; ++i)
+  EACH t[i] = vfma(x[i], factor, vset1(magic)); /* its low bits: the exponent rounded, plus EXP_UP */
+  EACH x[i] = vfma(x[i], factor, vset1(magic) - t[i]);
+  EACH y[i] = vset1(P[N]);
+  FKD_UNROLL
+  for (int k = N - 1; k >= 0; --k) EACH y[i] = vfma(y[i], x[i], vset1(P[k]));
+  EACH y[i] = vfma(y[i], x[i], vset1(1));
+  EACH x[i] = vasreal(vasint(y[i]) + vshl(vasint(t[i]), MANT)); /* the shift drops all of magic but what goes to the exponent */
+#undef EACH
+}
+FKD_INLINE void vexp2_all(V *x, V factor, const int n) {
+  int i = 0;
+  for (; i + EXP_FEW <= n; i += EXP_FEW) vexp2_few(x + i, factor, EXP_FEW);
+  for (; i < n; ++i) vexp2_few(x + i, factor, 1);
+}
+
+/* 1 / x within an ulp, for normal x whose inverse is normal */
+FKD_INLINE V vinv(V x) {
+#if defined(FKD_AVX512) && FKD_BITS == 32
+  const V r = _mm512_rcp14_ps(x);
+  return vfma(r, vfma(-r, x, vset1(1)), r);
+#else
+  return vset1(1) / x;
+#endif
+}
+
 FKD_INLINE V vexp_up(V x, const int fused) {
   vexp_few(&x, 1, fused);
   return x;
@@ -83,35 +134,38 @@ FKD_INLINE V vexp_up(V x, const int fused) {
 
 FKD_INLINE V vexp(V x) { return vexp_up(x, 0) * vset1(EXP_DOWN); }
 
-/* log(x); log(0) = -inf, log(inf) = inf, NaN for x < 0 and NaN */
-FKD_INLINE V vlog(V x, const int fused) {
+/* log(x 2^-down) of a normal number 0 < x < inf */
+FKD_INLINE V vlog_normal(V x, V down, const int fused) {
 #if FKD_BITS == 32
   static const REAL R[] = {0.66666666554451646331f, 0.4000012187697200149f, 0.28550816599711548663f, 0.2333058193824189386f};
   enum { N = 3, MANT = 23 };
-  const REAL tiny = FLT_MIN, up = 0x1p25f, upn = 25, ln2hi = 0.693145751953125f, ln2lo = 1.42860682030941723212e-6f,
-             magic = 12582912.0f, sqrth = 0.70710678118654752f;
+  const REAL ln2hi = 0.693145751953125f, ln2lo = 1.42860682030941723212e-6f, magic = 12582912.0f, sqrth = 0.70710678118654752f;
 #else
   static const REAL R[] = {0.66666666666666666465, 0.40000000000000877606, 0.28571428570803230015, 0.22222222391800469329,
                            0.181817956308847532, 0.15386240205813477879, 0.13268759668560612681, 0.1308676700994817376};
   enum { N = 7, MANT = 52 };
-  const REAL tiny = DBL_MIN, up = 0x1p54, upn = 54, ln2hi = 6.93147180369123816490e-1, ln2lo = 1.90821492927058770002e-10,
-             magic = 6755399441055744.0, sqrth = 0.70710678118654752440;
+  const REAL ln2hi = 6.93147180369123816490e-1, ln2lo = 1.90821492927058770002e-10, magic = 6755399441055744.0,
+             sqrth = 0.70710678118654752440;
 #endif
-  const REAL inf = (REAL)INFINITY;
-  VI small = VCMP(x, <, vset1(tiny));
-  V y = vsel(small, x * vset1(up), x);
   /* exponent and mantissa relative to sqrt(1/2), so that m is in [sqrt(1/2), sqrt(2)) */
-  VI bits = vasint(y) - vasint(vset1(sqrth));
+  VI bits = vasint(x) - vasint(vset1(sqrth));
   VI e = bits >> MANT;
   V m = vasreal((bits & visetl(((IREAL)1 << MANT) - 1)) + vasint(vset1(sqrth)));
-  V n = vasreal(e + vasint(vset1(magic))) - vset1(magic);
-  n = vsel(small, n - vset1(upn), n);
+  V n = vasreal(e + vasint(vset1(magic))) - vset1(magic) - down;
   V f = m - vset1(1);
-  V s = f / (vset1(2) + f);
+  V s = fused ? f * vinv(vset1(2) + f) : f / (vset1(2) + f);
   V z = s * s;
   V h = vset1((REAL)0.5) * f * f;
   V p = MADD(z, vpoly(z, R, N, fused), h);
-  V r = MADD(n, vset1(ln2hi), f - (h - MADD(s, p, n * vset1(ln2lo))));
+  return MADD(n, vset1(ln2hi), f - (h - MADD(s, p, n * vset1(ln2lo))));
+}
+
+/* log(x); log(0) = -inf, log(inf) = inf, NaN for x < 0 and NaN */
+FKD_INLINE V vlog(V x, const int fused) {
+  const REAL inf = (REAL)INFINITY, tiny = FKD_BITS == 32 ? (REAL)FLT_MIN : (REAL)DBL_MIN;
+  const REAL up = FKD_BITS == 32 ? 25 : 54;
+  VI small = VCMP(x, <, vset1(tiny));
+  V r = vlog_normal(vsel(small, x * vset1(FKD_BITS == 32 ? 0x1p25f : (REAL)0x1p54), x), vsel(small, vset1(up), vset1(0)), fused);
   r = vsel(VCMP(x, ==, vset1(inf)), x, r);
   r = vsel(VCMP(x, >=, vset1(0)), r, vset1((REAL)NAN));
   return vsel(VCMP(x, ==, vset1(0)), vset1(-inf), r);
