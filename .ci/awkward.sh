@@ -1,18 +1,18 @@
 #!/bin/bash
-# awkward.sh BIN: tests in the current folder, by the pytest in BIN, in a random order and where much is missing or unusual: the home
-# cannot be written to, numbers and letters follow Turkish rules, the time zone has a quarter of an hour, nothing but 127.0.0.1 answers.
+# awkward.sh BIN [TESTS...]: tests in the current folder, by the pytest in BIN, in a random order and where much is missing or unusual:
+# the home cannot be written to, numbers and letters follow Turkish rules, the time zone has a quarter of an hour, nothing but 127.0.0.1 answers.
 set -euo pipefail
 bin=$1
-export HOME=/proc/self/home XDG_CACHE_HOME=/proc/self/cache TZ=Asia/Kathmandu
-if command -v localedef > /dev/null && [ -d /usr/share/i18n/locales ]; then
+settings=(HOME=/proc/self/home XDG_CACHE_HOME=/proc/self/cache TZ=Asia/Kathmandu LC_ALL=C)
+[ -d /usr/share/i18n/locales ] || bash "$(dirname "$0")/../tests/platforms/install.sh" locales || true
+if [ -d /usr/share/i18n/locales ]; then
     mkdir -p locales
-    LOCPATH=$PWD/locales
-    localedef -i tr_TR -f UTF-8 "$LOCPATH/tr_TR.UTF-8" && export LOCPATH LC_ALL=tr_TR.UTF-8
-else
-    export LC_ALL=C
+    localedef -i tr_TR -f UTF-8 "$PWD/locales/tr_TR.UTF-8"
+    settings+=(LOCPATH="$PWD/locales" LC_ALL=tr_TR.UTF-8)
 fi
-tests=(tests/core tests/market tests/features tests/deploy tests/cli tests/federated tests/test_io.py tests/test_package.py)
-command=("$bin/python" -m pytest -q -n auto -p randomly "${tests[@]}")
+tests=("${@:2}")
+if [ $# = 1 ]; then tests=(tests/core tests/market tests/features tests/deploy tests/cli tests/federated tests/test_{io,package}.py); fi
+command=(env "${settings[@]}" "$bin/python" -m pytest -q -n "$(getconf _NPROCESSORS_ONLN)" -p randomly "${tests[@]}")
 if [ "$(id -u)" = 0 ] && unshare --net true 2> /dev/null; then
     exec unshare --net bash -c 'ip link set lo up 2> /dev/null || "$1" -c "
 import fcntl, socket, struct

@@ -12,7 +12,10 @@ DOCUMENTS = [
     "docs/from-the-book.md",
     "docs/condense.md",
     "csrc/README.md",
+    "docs/platforms.md",
+    "docs/releasing.md",
     ".github/CONTRIBUTING.md",
+    ".github/SECURITY.md",
 ]
 
 

@@ -74,7 +74,7 @@ def live(
     kind = category or found.category or "linear"
     say = say_steps(quiet)
     client = BybitClient(base_url)
-    forecaster = found.live(on_gap)
+    forecaster = found.live(on_gap, symbol=market)
     say(f"candles of {market} {found.interval} before the first one")
     held = None if store is None else CandleStore(store)
     options: dict[str, Any] = {}
@@ -98,7 +98,7 @@ def live(
                     "retrain": lambda candles, step: found.clone().fit(candles).student_,
                 }
         stream = BybitStream(
-            market, found.interval, kind, client=client, start={market: forecaster.last_ms}, url=stream_url
+            market, found.interval, kind, client=client, start={market: int(forecaster.last_ms or 0)}, url=stream_url
         )
         say(f"live: {market} {found.interval}, {', '.join(found.labels.names) or 'returns'}; Ctrl-C ends it")
         summary = run_live(

@@ -38,11 +38,12 @@ def doctor(*, json: Json = None) -> int:
     """
     import fastkd
     from fastkd._core._native import available_isas
+    from fastkd._core.info import notice
 
     check({"--json": json}, {})
     packages = {name: _version(name) for name in USED}
     extras = {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()}
-    faults = [*_wrong_results(), *_environment()]
+    faults = [*_wrong_results(), *_environment(), *filter(None, [notice()])]
     found: dict[str, Any] = {
         "fastkd": fastkd.__version__,
         "python": platform.python_version(),

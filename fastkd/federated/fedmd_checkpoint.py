@@ -15,6 +15,7 @@ from fastkd.federated.fedmd_round import Public, Standing
 from fastkd.federated.result import DistillationRecord
 from fastkd.federated.students import FIXED, NETWORK, Student
 from fastkd.models._hyperparameters import real
+from fastkd.models._network import Network
 
 __all__ = [
     "packed",
@@ -34,7 +35,7 @@ ARRAYS = ("consensus", "rows", "targets", "aggregate")
 def require_storable(students: list[Student]) -> None:
     """Refuse a checkpoint of students whose state cannot be written without pickling."""
     for student in students:
-        if student.kind not in (NETWORK, FIXED):
+        if student.kind != FIXED and not isinstance(student.model, Network):
             raise TypeError(
                 f"client {student.name!r}: a checkpoint holds classifiers of fastkd.models, not "
                 f"{type(student.model).__name__}; run without checkpoint"

@@ -112,6 +112,6 @@ def has_weights(model: Any) -> bool:
 
 def sizes_of(model: Any) -> tuple[Any, int]:
     """What `initialize` of an estimator of this package takes: n_features or (steps, features), and n_outputs."""
-    shape = model._kernel.input_shape
+    shape = model._shape if hasattr(model, "_shape") else model._kernel.input_shape
     n_outputs = len(model.classes_) if hasattr(model, "classes_") else model._kernel.n_outputs
     return shape if len(shape) > 1 else shape[0], n_outputs

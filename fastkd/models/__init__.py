@@ -7,6 +7,7 @@ from fastkd.models.classifier import MLPClassifier
 from fastkd.models.cnn import CNNClassifier
 from fastkd.models.lstm import LSTMClassifier
 from fastkd.models.regressor import MLPRegressor
+from fastkd.models.torch_classifier import TorchClassifier
 
 __all__ = [
     "CNNClassifier",
@@ -16,5 +17,6 @@ __all__ = [
     "MLPRegressor",
     "ModelAdapter",
     "NotFittedError",
+    "TorchClassifier",
     "as_model",
 ]

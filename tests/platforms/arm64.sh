@@ -55,6 +55,6 @@ mountpoint -q "$root/dev" || mount --bind /dev "$root/dev"
 trap 'umount "$root/proc" "$root/dev"; [ -n "${FOLDER:-}" ] || rm -rf "$folder"' EXIT
 tests=("$@")
 [ $# -gt 0 ] || tests=(tests/core tests/aggregate tests/models tests/features tests/deploy)
-chroot "$root" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/tmp PYTHONPATH=/opt/site OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \
-    /usr/bin/python3.11 -c 'import os, sys, fastkd._core.info as i
+env -i PATH=/usr/bin:/bin HOME=/tmp PYTHONPATH=/opt/site OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \
+    /usr/sbin/chroot "$root" /usr/bin/python3.11 -c 'import os, sys, fastkd._core.info as i
 print(i.build_info()); os.chdir("/opt/fastkd"); os.execv(sys.executable, [sys.executable, "-m", "pytest", "-q", *sys.argv[1:]])' "${tests[@]}"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastkd._version import __version__
 from fastkd.deploy.export.bounds import largest_feature
 from fastkd.deploy.export.maths import helpers
 from fastkd.deploy.export.networks import CODE, n_logits, state_type, tables
+from fastkd.deploy.export.snippets import guard
 from fastkd.deploy.export.student import Student
-from fastkd.deploy.export.text import comment, hexadecimal, prefixed, put, wrapped
+from fastkd.deploy.export.text import comment, prefixed, put, wrapped
 
 SOURCE = """\
 /* <<name>>.c: written by fastkd <<version>>; do not edit.
@@ -40,25 +39,7 @@ SOURCE = """\
 
 <<tables>>
 <<helpers>>
-/* 1 if a feature is NaN, infinite, or beyond <<limit>>, where a sum could overflow; on bits, which no flag removes */
-static int $refused(const float x[], int n)
-{
-    uint32_t bad = 0u;
-    for (int i = 0; i < n; ++i) {
-        uint32_t u;
-        (void)memcpy(&u, x + i, sizeof u);
-        bad |= (uint32_t)((u & 0x7fffffffu) > <<limit_bits>>);
-    }
-    return (int)bad;
-}
-
-static int $nothing(float p[])
-{
-    const uint32_t nan = 0x7fc00000u;
-    for (int c = 0; c < @OUTPUTS; ++c) { (void)memcpy(p + c, &nan, sizeof nan); }
-    return 1;
-}
-
+<<guard>>
 <<softmax>><<network>>
 <<functions>>"""
 
@@ -237,7 +218,7 @@ def source(
             form0="1 /* one order of sums, the same bits everywhere */" if strict else SIMD,
             strict=" || 1" if strict else "",
             limit=f"{limit:.3g}",
-            limit_bits=hexadecimal(np.float32(limit).view(np.uint32)),
+            guard=guard(limit),
             tables=tables(rounded),
             helpers=helpers(student.activation, len(student.layers) > 1, gates, classifier),
             softmax=softmax,

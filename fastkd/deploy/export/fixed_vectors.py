@@ -6,39 +6,15 @@ import numpy as np
 
 from fastkd._version import __version__
 from fastkd.deploy.export.fixed_net import FixedNet
-from fastkd.deploy.export.text import prefixed, put, table, whole
+from fastkd.deploy.export.snippets import framed
+from fastkd.deploy.export.text import prefixed, table, whole
 
 TEST = """\
 /* <<name>>_test.c: written by fastkd <<version>>; do not edit. Every bit must agree.
  * cc -std=c99 <<name>>.c <<name>>_test.c && ./a.out returns 0; with -D@QUIET it prints nothing and needs no printf. */
-#include "<<name>>.h"
-
-#include <string.h>
-#ifndef @QUIET
-#include <stdio.h>
-#endif
-
-#define ROWS <<rows>>
+<<includes>>#define ROWS <<rows>>
 <<tables>>
-static int wrong = 0;
-
-static void check(int right)
-{
-    wrong += (right == 0) ? 1 : 0;
-}
-
-static int all_nan(const float p[])
-{
-    int all = 1;
-    for (int c = 0; c < @OUTPUTS; ++c) {
-        uint32_t u;
-        (void)memcpy(&u, p + c, sizeof u);
-        all &= ((u & 0x7fffffffu) > 0x7f800000u) ? 1 : 0;
-    }
-    return all;
-}
-
-int main(void)
+<<helpers>>int main(void)
 {
     static const uint32_t refused[6] = {0x7fc00000u, 0xffc00001u, 0x7f800001u, 0x7f800000u, 0xff800000u, 0x7f7fffffu};
     volatile int32_t negative = -3;
@@ -110,7 +86,7 @@ def fixed_vectors(net: FixedNet, X: np.ndarray, name: str) -> str:
         tables += table("int", "classes", net.logits(Q).argmax(axis=1), whole, prefix="")
         classify = "        check($classify_q(q) == classes[k]);\n        check($classify(rows[k]) == classes[k]);\n"
         classify_refused = "            check($classify(x) == -1);\n"
-    text = put(
+    text = framed(
         TEST,
         name=name,
         version=__version__,

@@ -13,6 +13,7 @@ from fastkd.deploy.export.files import HEADER, source
 from fastkd.deploy.export.maths import softmax32
 from fastkd.deploy.export.networks import n_logits, twin
 from fastkd.deploy.export.recipe import INCLUDES, recipe_code
+from fastkd.deploy.export.snippets import framed
 from fastkd.deploy.export.student import ExportError, read_student
 from fastkd.deploy.export.text import hexadecimal, prefixed, put, table
 from fastkd.losses import softmax
@@ -21,7 +22,7 @@ TOLERANCE = 2e-6
 ON_GAP = {"raise": 0, "reset": 1, "bridge": 2}
 
 FUNCTIONS = """\
-/* The recipe keeps its bits under every flag of gcc, of clang without -ffast-math. */
+/* The recipe keeps its bits under every flag of gcc, and of clang without -ffast-math. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
@@ -108,35 +109,10 @@ GAPS = {"raise": "refused with -4", "reset": "all begins anew with the candle af
 TEST = """\
 /* <<name>>_test.c: written by fastkd <<version>>; do not edit. Features must agree in every bit, <<what>>.
  * cc -std=c99 <<name>>.c <<name>>_test.c && ./a.out returns 0; with -D@QUIET it prints nothing and needs no printf. */
-#include "<<name>>.h"
-
-#include <string.h>
-#ifndef @QUIET
-#include <stdio.h>
-#endif
-
-#define CANDLES <<candles>>
+<<includes>>#define CANDLES <<candles>>
 #define WARMUP <<warmup>>
 <<tables>>
-static int wrong = 0;
-
-static void check(int right)
-{
-    wrong += (right == 0) ? 1 : 0;
-}
-
-static int all_nan(const float p[])
-{
-    int all = 1;
-    for (int c = 0; c < @OUTPUTS; ++c) {
-        uint32_t u;
-        (void)memcpy(&u, p + c, sizeof u);
-        all &= ((u & 0x7fffffffu) > 0x7f800000u) ? 1 : 0;
-    }
-    return all;
-}
-
-int main(void)
+<<helpers>>int main(void)
 {
     static const uint64_t refused[4] = {UINT64_C(0x7ff8000000000000), UINT64_C(0x7ff0000000000000),
                                         UINT64_C(0xfff0000000000000), UINT64_C(0xbff0000000000000)};
@@ -258,7 +234,7 @@ def forecaster_files(
     )
     head = put(HEADER, name=name, version=__version__, features=len(names), step="", inputs="@FEATURES")
     head = put(head, outputs=student.n_outputs, more="", functions=declared)
-    test = put(
+    test = framed(
         TEST,
         name=name,
         version=__version__,

@@ -5,11 +5,15 @@ The library computes features with the same lines, so the float64 bits agree whe
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Any
 
+import numpy as np
+
 from fastkd.deploy.export.student import ExportError
+from fastkd.deploy.export.text import table
 
 MATHS = """\
 /* The square root, rounded correctly, without libm. */
@@ -118,19 +122,29 @@ def recipe_code(core: Any, step_ms: int, phase_ms: int, on_gap: int) -> tuple[st
     for what, values in (("horizons", horizons), ("windows", windows)):
         numbers = ", ".join(str(int(n)) for n in values) or "1"
         text += f"static const int64_t ${what}[{max(len(values), 1)}] = {{{numbers}}};\n"
+    if kind == "rich":
+        scales = [1.0 / (2.0**50 * divisor * w) for w in windows for divisor in (1.0, 4.0 * math.log(2.0), 1.0)]
+    else:
+        scales = [1.0 / (2.0**50 * volume_window)]
+    text += table("double", "scales", np.array(scales), lambda v: f"{float(v):.17g}")
     limit_text = "DBL_MAX" if limit >= 1.7976931348623157e308 else f"{limit:.17g}"
     numbers = f"{columns}, {warmup}, {width}, {volume_window}, {len(horizons)}, {len(windows)}, {n_others}"
     options = f"{kinds[kind]}, {int(log1p)}, {limit_text}"
     text += (
-        f"static const fkd_feed $FEED = {{{{{options}, {numbers}, $horizons, $windows}},\n"
+        f"static const fkd_feed $FEED = {{{{{options}, {numbers}, $horizons, $windows, $scales}},\n"
         f"                               INT64_C({step_ms}), INT64_C({phase_ms}), {on_gap}, 0, 0}};\n\n"
     )
-    if LOOP not in candles:
-        raise ExportError("the core's sources have no logarithm where it was; please report this")
-    body = candles[candles.index("*/") + 2 :].replace(LOOP, "for (int i = 0; i < n; ++i) { x[i] = $log(x[i]); }")
+    body = candles[candles.index("*/") + 2 :].replace(LOOP, "for (int i = 0; i < n; ++i) { x[i] = vlog(x[i], 0); }")
+    body = re.sub(r"^#if VL == .*?^#else\n(.*?)^#endif\n", r"\1", body, flags=re.DOTALL | re.MULTILINE)  # one lane
+    body = re.sub(r"\bvlog\((\w+(?:\[i\])?), 0\)", r"$log(\1)", body)
     body = body.replace(_piece(body, r"^static int64_t fkd_candle_state\(.*?\}\n", "size of a state"), "")
-    check = _piece(feed, r"^#define LATEST_MS.*?\n.*?^static int fkd_candle_check\(.*?^\}\n", "check of a candle")
-    text += MATHS + body + "\n" + check
+    latest = _piece(feed, r"^#define LATEST_MS.*?\n", "latest start")
+    check = _piece(feed, r"^static int fkd_candle_check\(.*?^\}\n", "check of a candle")
+    check = re.sub(r"^  fetch_ahead\(.*?\n", "", check, flags=re.MULTILINE)
+    for vector in ("vlog", "vload", "vstore", "VL", "fetch_ahead"):
+        if re.search(rf"\b{vector}\b", body + check):
+            raise ExportError(f"the core's sources use {vector} where an export has none; please report this")
+    text += MATHS + body + "\n" + latest + check
     text = re.sub(r"(?<!\$)\b(sqrt|fabs)\(", r"$\1(", text)
     if "$fabs(" in text:
         text = "static inline double $fabs(double x)\n{\n    return (x < 0.0) ? -x : x;\n}\n\n" + text

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastkd._version import __version__
+from fastkd.deploy.export.snippets import framed
 from fastkd.deploy.export.student import Student
 from fastkd.deploy.export.text import hexadecimal, prefixed, put, table
 
@@ -15,41 +16,13 @@ SURE = 0.6  # what the test of early exits asks for
 TEST = """\
 /* <<name>>_test.c: written by fastkd <<version>>; do not edit. <<what>>
  * cc -std=c99 <<name>>.c <<name>>_test.c && ./a.out returns 0; with -D@QUIET it prints nothing and needs no printf. */
-#include "<<name>>.h"
-
-#include <string.h>
-#ifndef @QUIET
-#include <stdio.h>
-#endif
-
-#define ROWS <<rows>>
+<<includes>>#define ROWS <<rows>>
 <<tables>>
-static int wrong = 0;
-
-static void check(int right)
-{
-    wrong += (right == 0) ? 1 : 0;
-}
-
-static int is_nan(float value)
-{
-    uint32_t u;
-    (void)memcpy(&u, &value, sizeof u);
-    return ((u & 0x7fffffffu) > 0x7f800000u) ? 1 : 0;
-}
-
-static float of_bits(uint32_t u)
+<<helpers>>static float of_bits(uint32_t u)
 {
     float value;
     (void)memcpy(&value, &u, sizeof value);
     return value;
-}
-
-static int all_nan(const float p[])
-{
-    int all = 1;
-    for (int c = 0; c < @OUTPUTS; ++c) { all &= is_nan(p[c]); }
-    return all;
 }
 
 <<compare>>
@@ -177,7 +150,7 @@ def vectors_file(
         more += put(EARLY, sure=SURE)
     more += PUSH if student.kind == "lstm" else ""
     return prefixed(
-        put(
+        framed(
             TEST,
             name=name,
             version=__version__,
