@@ -9,7 +9,9 @@ static inline void fetch_ahead(const fkd_recipe *r, const fkd_word *s) {
   FKD_PREFETCH(ring + (slot == depth ? 0 : slot) * r->width);
   for (int64_t i = 0; i < r->n_horizons; ++i) {
     const int64_t then = slot - r->horizons[i];
-    FKD_PREFETCH(ring + (then < 0 ? then + depth : then) * r->width + R_UNITS);
+    const fkd_word *record = ring + (then < 0 ? then + depth : then) * r->width;
+    FKD_PREFETCH(record + R_UNITS);
+    FKD_PREFETCH(record + R_CLOSE); /* often on the next line */
   }
 }
 

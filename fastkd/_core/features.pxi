@@ -69,6 +69,7 @@ cdef class FeedCore:
     cdef fkd.fkd_feed c
     cdef RecipeCore recipe
     cdef Scratch own         # state of the stream
+    cdef fkd.fkd_word *words  # the same
     cdef Scratch scaler      # offset and scale of each column
     cdef readonly cnp.ndarray closes  # last close of each other symbol; never written to
     cdef const fkd.fkd_table *table
@@ -86,6 +87,7 @@ cdef class FeedCore:
             raise ValueError(f"step_ms must be >= 0; got {step_ms}")
         self.c.on_gap = GAP_POLICIES[on_gap]
         self.own = new_state(recipe)
+        self.words = <fkd.fkd_word *>self.own.data
         self.closes = np.full(recipe.c.n_others, np.nan)
         if offset is not None:
             self.scaler = two_rows(offset, scale, recipe.c.columns)
@@ -95,7 +97,7 @@ cdef class FeedCore:
     cdef int take(self, object candle, object others, double *row) except -1:
         """Push a candle; 1 if its row is complete."""
         cdef fkd.fkd_candle c
-        cdef fkd.fkd_word *state = self.words()
+        cdef fkd.fkd_word *state = self.words
         cdef int64_t before = state[0].i, last = state[2].i
         cdef int code
         cdef cnp.ndarray closes = self.closes
@@ -122,18 +124,15 @@ cdef class FeedCore:
         self._report(missing, start_ms)
         return 0
 
-    cdef inline fkd.fkd_word *words(self) noexcept:
-        return <fkd.fkd_word *>self.own.data
-
     @property
     def count(self):
         """Candles taken since the beginning, or since the last gap where gaps begin anew."""
-        return self.words()[0].i
+        return self.words[0].i
 
     @property
     def last_ms(self):
         """Start of the last candle, UTC milliseconds; None before the first."""
-        return self.words()[2].i if self.words()[0].i else None
+        return self.words[2].i if self.words[0].i else None
 
     def recent(self):
         """What rows to come depend on, oldest first: [start_ms, open, high, low, close, volume, [closes of the others]]."""
@@ -141,7 +140,7 @@ cdef class FeedCore:
         cdef Scratch candles = Scratch((self.c.recipe.warmup + 1) * (sizeof(fkd.fkd_candle) + 8 * others))
         cdef fkd.fkd_candle *c = <fkd.fkd_candle *>candles.data
         cdef double *closes = <double *>(c + self.c.recipe.warmup + 1)
-        cdef int64_t n = self.table.candle_recent(&self.c.recipe, self.words(), c, closes)
+        cdef int64_t n = self.table.candle_recent(&self.c.recipe, self.words, c, closes)
         return [[c[i].start_ms, c[i].open, c[i].high, c[i].low, c[i].close, c[i].volume,
                  [closes[i * others + k] for k in range(others)]] for i in range(n)]
 
@@ -157,7 +156,7 @@ cdef class FeedCore:
         cdef fkd.fkd_feed feed = self.c
         cdef Scratch row = Scratch(8 * self.c.recipe.columns)
         cdef int code
-        if self.words()[0].i:
+        if self.words[0].i:
             raise ValueError("only a new stream can take a state")
         feed.on_gap = fkd.FKD_BRIDGE
         for *candle, others in candles:
@@ -165,7 +164,7 @@ cdef class FeedCore:
             if closes.shape != (self.c.recipe.n_others,) or not (np.isfinite(closes) & (closes > 0)).all():
                 raise ValueError(f"expected {self.c.recipe.n_others} closes of other symbols; got {others}")
             read_candle(tuple(candle), &c)
-            code = self.table.candle_push(&feed, self.words(), &c, <double *>cnp.PyArray_DATA(<cnp.ndarray>closes), <double *>row.data)
+            code = self.table.candle_push(&feed, self.words, &c, <double *>cnp.PyArray_DATA(<cnp.ndarray>closes), <double *>row.data)
             if code < 0:
                 raise candle_error(self._refusal(code, c.start_ms, candle))
             self.closes = closes
@@ -216,7 +215,7 @@ cdef Scratch two_rows(object offset, object scale, int64_t n):
 
 cdef int read_candle(object candle, fkd.fkd_candle *c) except -1:
     """A Candle, or any sequence start_ms, open, high, low, close, volume[, ...] of real numbers."""
-    if not isinstance(candle, tuple) or len(candle) < 6:
+    if not isinstance(candle, tuple) or len(<tuple>candle) < 6:
         candle = as_candle(candle)
     cdef tuple values = <tuple>candle  # not checked: an assignment would refuse Candle, a subclass
     cdef object start = values[0]

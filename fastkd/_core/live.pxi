@@ -49,9 +49,12 @@ cdef class LiveCore:
     cdef dict readers  # of symbols that have a network of their own
     cdef Scratch many
     cdef int64_t room  # of `many`, in symbols
+    cdef list order    # symbols of the last push_many, and their feeds: the next one mostly has the same
+    cdef list ordered
 
     def __cinit__(self, FeedCore feed not None, ReaderCore reader not None):
         self.feed, self.feeds, self.readers = feed, {}, {}
+        self.order, self.ordered = [], []
         self._exchange(reader)
 
     def _exchange(self, ReaderCore reader not None, symbol=None):
@@ -108,7 +111,7 @@ cdef class LiveCore:
     @property
     def row(self):
         """Features of the candle that `push` took last, (n_features,) float64; None while windows fill."""
-        if self.feed.words()[0].i <= self.feed.c.recipe.warmup:
+        if self.feed.words[0].i <= self.feed.c.recipe.warmup:
             return None
         result = np.empty(self.feed.c.recipe.columns)
         memcpy(cnp.PyArray_DATA(<cnp.ndarray>result), self.row_.data, 8 * self.feed.c.recipe.columns)
@@ -141,7 +144,6 @@ cdef class LiveCore:
         cdef ReaderCore own
         cdef Scratch many = self.many  # nobody else's while this call runs: reading a candle may run code of the caller
         cdef int64_t room = self.room
-        cdef list held = []
         cdef fkd.fkd_candle *c
         cdef double *rows
         cdef int64_t *places
@@ -161,32 +163,33 @@ cdef class LiveCore:
         y = <char *>(rows + room * columns)
         places = <int64_t *>(y + 8 * room * outputs)
         pointers = <void **>(places + room)
+        cdef list feeds = self.feeds_of(candles)
         for symbol, candle in candles.items():  # first all checks, then all changes
+            if i == n:
+                raise RuntimeError("the dict of candles changed while it was read")
             pointers[i] = NULL
             if candle is not None:
-                feed = <FeedCore>self.feeds.get(symbol)
-                if feed is None:
-                    feed = self.feeds[symbol] = self._new_feed(symbol)
+                feed = <FeedCore>feeds[i]
                 read_candle(candle, c + i)
-                code = feed.table.candle_check(&feed.c, feed.words(), c + i)
+                code = feed.table.candle_check(&feed.c, feed.words, c + i)
                 if code < 0:
                     raise candle_error(f"{symbol}: {feed._refusal(code, c[i].start_ms, candle)}")
-                pointers[i] = <void *>feed
-                held.append(feed)
+                pointers[i] = <void *>feed  # alive in feeds
             i += 1
         for i in range(n):
             if pointers[i] != NULL:
                 feed = <FeedCore>pointers[i]
-                last = feed.words()[2].i
-                code = feed.table.candle_push(&feed.c, feed.words(), c + i, NULL, rows + k * columns)
+                last = feed.words[2].i
+                code = feed.table.candle_push(&feed.c, feed.words, c + i, NULL, rows + k * columns)
                 if code & fkd.FKD_GAP:
                     feed.note_gap(c[i].start_ms, last)
                 if code & fkd.FKD_READY:
                     places[k] = i
                     k += 1
-        memset(to, 0xFF, n * outputs * item)  # NaN
-        self.reader.table.candle_read(&self.reader.c, rows, k, y, self.work.data)
-        for i in range(k):
+        self.reader.table.candle_read(&self.reader.c, rows, k, to if k == n else y, self.work.data)
+        if k < n:
+            memset(to, 0xFF, n * outputs * item)  # NaN
+        for i in range(k if k < n else 0):
             memcpy(to + places[i] * outputs * item, y + i * outputs * item, outputs * item)
         if self.readers:
             symbols = list(candles)
@@ -196,6 +199,24 @@ cdef class LiveCore:
                     own.table.candle_read(&own.c, rows + i * columns, 1, to + places[i] * outputs * item, (<Scratch>work).data)
         self.many, self.room = many, room
         return result
+
+    cdef list feeds_of(self, dict candles):
+        """The feed of each symbol, new ones made."""
+        cdef int64_t i = 0, n = len(self.order)
+        for symbol in candles:
+            if i >= n or symbol is not self.order[i]:
+                break
+            i += 1
+        if i == n == len(candles):
+            return self.ordered
+        feeds = []
+        for symbol in candles:
+            feed = self.feeds.get(symbol)
+            if feed is None:
+                feed = self.feeds[symbol] = self._new_feed(symbol)
+            feeds.append(feed)
+        self.order, self.ordered = list(candles), feeds
+        return feeds
 
     def _new_feed(self, symbol):
         raise NotImplementedError

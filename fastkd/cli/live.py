@@ -74,7 +74,7 @@ def live(
     kind = category or found.category or "linear"
     say = say_steps(quiet)
     client = BybitClient(base_url)
-    forecaster = found.live(on_gap)
+    forecaster = found.live(on_gap, symbol=market)
     say(f"candles of {market} {found.interval} before the first one")
     held = None if store is None else CandleStore(store)
     options: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from fastkd.features.rich import Rich
 from fastkd.features.scaling import MinMaxScaler01, Standardizer
 from fastkd.features.transformer import FrameTransformer, as_candles
 from fastkd.market import Candles
-from fastkd.market.times import utc_text
+from fastkd.market.times import normalize_interval, utc_text
 
 __all__ = ["FeatureSet"]
 
@@ -141,6 +141,7 @@ class FeatureSet(FrameTransformer):
         if not len(raw):
             raise ValueError(f"{len(candles)} candles give no row to fit on: {self!r} needs more than {self.n_warmup}")
         self.scaler_ = self.recipe.scaler().fit(raw)
+        self.interval_ = candles.interval
         return self
 
     def transform(
@@ -206,6 +207,9 @@ class FeatureSet(FrameTransformer):
             Where candles are missing: step over them as `transform` does, refuse the candle after them, or begin anew
             with it. The last two need the interval. With it each gap is counted and logged.
         """
+        fitted = getattr(self, "interval_", None)
+        if fitted is not None and interval is not None and normalize_interval(interval) != fitted:
+            raise ValueError(f"{self!r} was fitted on candles of {fitted}; the stream is to take {interval}")
         return FeatureStream(self, state, interval=interval, on_gap=on_gap)
 
     def to_dict(self) -> dict[str, Any]:

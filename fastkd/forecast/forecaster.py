@@ -270,10 +270,13 @@ class Forecaster:
         self._require_fitted()
         return self.student_.predictor()
 
-    def live(self, on_gap: str = "raise", *, state: Any = None) -> LiveForecaster:
-        """Forecasts from one candle at a time, the same bits as `predict_proba`; see `LiveForecaster`."""
+    def live(self, on_gap: str = "raise", *, symbol: str | None = None, state: Any = None) -> LiveForecaster:
+        """Forecasts from one candle at a time, the same bits as `predict_proba`; see `LiveForecaster`.
+
+        `symbol` is for another market than that of the training.
+        """
         self._require_fitted()
-        symbol = self.symbol if isinstance(self.symbol, str) else None
+        symbol = self.symbol if symbol is None and isinstance(self.symbol, str) else symbol
         return LiveForecaster(
             self.features, self.student_, interval=self.interval, symbol=symbol, on_gap=on_gap, state=state
         )

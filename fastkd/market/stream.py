@@ -104,7 +104,7 @@ class BybitStream:
         category: str = "linear",
         *,
         client: BybitClient | None = None,
-        start: Time | Mapping[str, Time] | None = None,
+        start: Time | Mapping[str, Time | None] | None = None,
         url: str = "wss://stream.bybit.com/v5/public",
         ping_seconds: float = 20.0,
         patience: Retry = PATIENCE,

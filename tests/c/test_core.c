@@ -24,6 +24,7 @@
 #undef SUFFIX
 #undef EPS
 #undef real
+#include "candles.inc.h"
 #define BITS 64
 #define SUFFIX _f64
 #define EPS DBL_EPSILON
@@ -87,6 +88,7 @@ int main(void) {
       aggregation_f64(&t->f64, &plain->f64);
       condensation_f32(&t->f32);
       condensation_f64(&t->f64);
+      candles(t, plain);
       for (int a = 0; a < 6; ++a)
         for (int b = 0; b < 6; ++b) kl_case(t, plain, sizes[a], sizes[b], b % 2 ? 1e-10 : 0);
     }

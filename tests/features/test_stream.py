@@ -223,6 +223,13 @@ def test_bad_candles_are_refused_and_change_nothing(candle, says):
     assert stream.push(MARKET[5]).tobytes() == RICH.transform(MARKET[:6])[0].tobytes()
 
 
+def test_a_scaler_fitted_on_another_interval_is_refused():
+    features = FeatureSet("ohlcv4").fit(synthetic_market(50, random_state=0, interval="5m"))
+    with pytest.raises(ValueError, match="fitted on candles of 5m; the stream is to take 7m"):
+        features.stream(interval="7m")
+    assert features.stream(interval="5").push(MARKET[0]) is None
+
+
 def test_the_state_of_other_features_is_refused():
     state = FeatureSet("rich").stream().state()
     with pytest.raises(ValueError, match="other features or another scaler"):

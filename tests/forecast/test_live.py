@@ -10,7 +10,7 @@ import pytest
 from fastkd import reference
 from fastkd._core import _native
 from fastkd.features import FeatureSet
-from fastkd.forecast import LiveForecaster
+from fastkd.forecast import Forecaster, LiveForecaster
 from fastkd.market import CandleError, Candles, CandleStore, synthetic_market
 from fastkd.market.stream import LiveCandle
 from fastkd.models import LSTMClassifier, MLPClassifier, MLPRegressor
@@ -241,6 +241,19 @@ def test_store_warm_up_stream_and_the_candle_that_both_have(tmp_path):
             list(again.follow([LiveCandle("ETHUSDT", "5m", candles[300])]))
         with pytest.raises(ValueError, match="takes candles of 5m; these are of 1h"):
             again.warm_up(synthetic_market(60, random_state=0, interval="1h"))
+
+
+def test_a_forecaster_goes_live_on_its_own_market_or_on_one_that_is_named():
+    forecaster = Forecaster("ohlcv4", kd_weight=0.0, random_state=0).fit(
+        synthetic_market(900, random_state=3, interval="5m")
+    )
+    live, other = forecaster.live(), forecaster.live(symbol="ETHUSDT")
+    table, _ = forecaster.predict_proba(MARKET)
+    assert answers(live, MARKET).tobytes() == table.tobytes()
+    item = LiveCandle("ETHUSDT", "5m", MARKET[0])
+    assert other.is_new(item)
+    with pytest.raises(ValueError, match="takes candles of SYNTHETIC; these are of ETHUSDT"):
+        live.is_new(item)
 
 
 def test_many_symbols_have_states_of_their_own():
