@@ -22,7 +22,7 @@ def demo(
     output: Path = Path("fastkd-report.html"),
     rows: int = 40_000,
     seed: int = 0,
-    threshold: float = 0.001,
+    threshold: float | None = None,
     temperature: float = 2.0,
     kd_weight: float = 0.9,
     few_labels: int = 200,
@@ -42,7 +42,7 @@ def demo(
     seed
         Of everything random.
     threshold
-        A larger relative move is UP or DOWN.
+        A larger relative move is UP or DOWN; if not given, past volatility, and 0.001 on the synthetic market.
     temperature
         Of the soft labels.
     kd_weight
@@ -64,7 +64,7 @@ def demo(
     for name, value, low in (("rows", rows, 1), ("seed", seed, 0), ("few-labels", few_labels, 1)):
         if value < low:
             raise ValueError(f"--{name} must be at least {low}; got {value}")
-    if not (0 < threshold < math.inf and 0 < temperature < math.inf and 0 <= kd_weight <= 1):
+    if not ((threshold is None or 0 < threshold < math.inf) and 0 < temperature < math.inf and 0 <= kd_weight <= 1):
         raise ValueError("--threshold and --temperature must be finite and above 0, --kd-weight from 0 to 1")
     check({"--output": output, "--json": json}, {"the candles": candles or []})
     settings = Settings(

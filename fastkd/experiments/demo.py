@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,8 @@ def run_demo(
 
     step()
     candles = synthetic(settings) if candles is None else candles
+    if settings.threshold is None and hasattr(candles, "bayes_proba"):
+        settings = replace(settings, threshold=0.001)
     market, data = prepare(candles, settings)
     step()
     teacher, teacher_figures = fit_teacher(data, settings)
@@ -137,7 +139,7 @@ def synthetic(settings: Settings) -> Any:
     from fastkd.market import synthetic_market
 
     return synthetic_market(
-        settings.rows, random_state=settings.seed, threshold=settings.threshold, symbol="synthetic market"
+        settings.rows, random_state=settings.seed, threshold=settings.threshold or 0.001, symbol="synthetic market"
     )
 
 
@@ -150,19 +152,21 @@ def recipe(candles: Any) -> Any:
 
 def prepare(candles: Any, settings: Settings) -> tuple[Market, Data]:
     """Features and labels of the candles, split in time order, scaled by the first part."""
-    from fastkd.features import Standardizer, direction_labels, time_split
+    from fastkd.features import Standardizer, time_split
+    from fastkd.forecast import Direction
 
     if len(candles) < MIN_CANDLES:
         raise ValueError(f"{len(candles)} candles are too few: the demo needs at least {MIN_CANDLES}")
     features = recipe(candles)
     X, _ = features.transform(candles)
-    y = direction_labels(candles, settings.threshold)[features.n_warmup :]
-    X, y = X[y >= 0], y[y >= 0]  # the move after the last candle is not known yet
+    y = Direction("volatility" if settings.threshold is None else settings.threshold).of(candles)[features.n_warmup :]
+    known = np.flatnonzero(y >= 0)  # the move after the last candle is not known yet
+    X, y = X[known], y[known]
     train, test = time_split(len(y), test_fraction=settings.test_fraction, purge=1)
     scaler = Standardizer().fit(X[train])
     X = scaler.transform(X).astype(np.float32)
     data = Data(X[train], y[train], X[test], y[test])
-    test_candles = test + features.n_warmup
+    test_candles = known[test] + features.n_warmup
     bayes = getattr(candles, "bayes_proba", None)
     thin = slice(None, None, max(1, len(candles) // 1000))
     market = Market(

@@ -51,10 +51,10 @@ def _on_labels(result: DemoResult) -> list[str]:
         f"{100 * shares[top]:.1f} % of the test rows are {CLASS_NAMES[top]}: who always answers "
         f"{CLASS_NAMES[top]} is right that often."
     )
-    if CLASS_NAMES[top] == "FLAT" and shares[top] > 0.6:
+    if CLASS_NAMES[top] == "FLAT" and shares[top] > 0.6 and threshold is not None:
         text += (
             f" Moves beyond ±{100 * threshold:g} % are rare on this interval; a wider interval, or labels by "
-            "volatility, would balance the classes."
+            "volatility (no --threshold), would balance the classes."
         )
     return [text]
 

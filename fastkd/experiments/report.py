@@ -103,7 +103,8 @@ def _labels(result: DemoResult) -> str:
     market = result.market
     parts = (("training", market.train_rows, market.train_shares), ("test", market.test_rows, market.test_shares))
     rows = [[name, f"{n:,}", *(f"{100 * share:.1f} %" for share in shares)] for name, n, shares in parts]
-    threshold = f"±{100 * result.settings.threshold:g} %"
+    fixed = result.settings.threshold
+    threshold = "0.35 times what the last 100 candles let expect" if fixed is None else f"±{100 * fixed:g} %"
     note = (
         f"UP and DOWN are moves of the next close beyond {threshold}. The test part lies after the training part; rows "
         f"whose windows or labels reach across the border are left out. {market.features} features a row, scaled by "

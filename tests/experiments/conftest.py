@@ -79,7 +79,7 @@ def make_result(skill=2.0, source="synthetic market"):
     )
     hard, distilled = "student, labels only", "student, distilled"
     return DemoResult(
-        settings=Settings(),
+        settings=Settings(threshold=0.001),
         version="1.2.3",
         isa="baseline",
         market=market,
