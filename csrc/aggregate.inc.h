@@ -1,4 +1,5 @@
-/* aggregate.inc.h: robust aggregation over rows that are separate arrays: order statistics of columns, and sums over rows. */
+/* aggregate.inc.h: robust aggregation over rows that are separate arrays: order statistics of columns, and sums over
+ * rows. */
 #include "distances.inc.h"
 #include "order.inc.h"
 #if FKD_BITS == 64

@@ -1,9 +1,10 @@
 /* columns.inc.h: between row-major rows of few classes and vectors with one row a lane.
  *
  * load_columns(p, stride, C, out): out[c] lane r = p[r * stride + c], r < VL, c < C <= FKD_COLUMNS.
- * store_columns(p, stride, C, in): the inverse; rows narrower than a piece that are padded (stride >= QW) get a zero up to QW.
- * C = 2 and 3 packed (stride == C) have their own shuffles; otherwise 128-bit pieces of rows are transposed QW columns at a time,
- * the last piece overlapping its neighbor; what is left (rows narrower than a piece) goes element by element. */
+ * store_columns(p, stride, C, in): the inverse; rows narrower than a piece that are padded (stride >= QW) get a zero up
+ * to QW. C = 2 and 3 packed (stride == C) have their own shuffles; otherwise 128-bit pieces of rows are transposed QW
+ * columns at a time, the last piece overlapping its neighbor; what is left (rows narrower than a piece) goes element by
+ * element. */
 
 #ifndef FKD_COLUMNS
 #define FKD_COLUMNS 16
@@ -28,20 +29,23 @@
 #if defined(FKD_AVX512)
 #define FKD_PACKED 1
 #if FKD_BITS == 32
-#define FKD_PIECE(p, s) \
-  _mm512_insertf32x4(_mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(p)), _mm_loadu_ps((p) + 4 * (s)), 1), \
-                                        _mm_loadu_ps((p) + 8 * (s)), 2), _mm_loadu_ps((p) + 12 * (s)), 3)
+#define FKD_PIECE(p, s)                                                                                               \
+  _mm512_insertf32x4(                                                                                                 \
+      _mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(p)), _mm_loadu_ps((p) + 4 * (s)), 1), \
+                         _mm_loadu_ps((p) + 8 * (s)), 2),                                                             \
+      _mm_loadu_ps((p) + 12 * (s)), 3)
 FKD_INLINE void load_piece(const float *p, ptrdiff_t s, V *out) {
   __m512 a = FKD_PIECE(p, s), b = FKD_PIECE(p + s, s), c = FKD_PIECE(p + 2 * s, s), d = FKD_PIECE(p + 3 * s, s);
-  __m512 ab0 = _mm512_unpacklo_ps(a, b), ab1 = _mm512_unpackhi_ps(a, b), cd0 = _mm512_unpacklo_ps(c, d), cd1 = _mm512_unpackhi_ps(c, d);
+  __m512 ab0 = _mm512_unpacklo_ps(a, b), ab1 = _mm512_unpackhi_ps(a, b), cd0 = _mm512_unpacklo_ps(c, d),
+         cd1 = _mm512_unpackhi_ps(c, d);
   out[0] = _mm512_shuffle_ps(ab0, cd0, 0x44), out[1] = _mm512_shuffle_ps(ab0, cd0, 0xEE);
   out[2] = _mm512_shuffle_ps(ab1, cd1, 0x44), out[3] = _mm512_shuffle_ps(ab1, cd1, 0xEE);
 }
 FKD_INLINE void store_piece(float *p, ptrdiff_t s, const V *in) {
   __m512 ab0 = _mm512_unpacklo_ps(in[0], in[1]), ab1 = _mm512_unpackhi_ps(in[0], in[1]);
   __m512 cd0 = _mm512_unpacklo_ps(in[2], in[3]), cd1 = _mm512_unpackhi_ps(in[2], in[3]);
-  __m512 r[4] = {_mm512_shuffle_ps(ab0, cd0, 0x44), _mm512_shuffle_ps(ab0, cd0, 0xEE), _mm512_shuffle_ps(ab1, cd1, 0x44),
-                 _mm512_shuffle_ps(ab1, cd1, 0xEE)};
+  __m512 r[4] = {_mm512_shuffle_ps(ab0, cd0, 0x44), _mm512_shuffle_ps(ab0, cd0, 0xEE),
+                 _mm512_shuffle_ps(ab1, cd1, 0x44), _mm512_shuffle_ps(ab1, cd1, 0xEE)};
   FKD_UNROLL
   for (int k = 0; k < 4; ++k) {
     _mm_storeu_ps(p + k * s, _mm512_castps512_ps128(r[k]));
@@ -58,7 +62,8 @@ FKD_INLINE void load_packed2(const float *p, V *out) {
 }
 FKD_INLINE void store_packed2(float *p, const V *in) {
   vstore(p, _mm512_permutex2var_ps(in[0], IX(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), in[1]));
-  vstore(p + 16, _mm512_permutex2var_ps(in[0], IX(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), in[1]));
+  vstore(p + 16,
+         _mm512_permutex2var_ps(in[0], IX(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), in[1]));
 }
 FKD_INLINE void load_packed3(const float *p, V *out) { /* element r * 3 + c of 48 */
   __m512 a = vload(p), b = vload(p + 16), c = vload(p + 32);
@@ -81,9 +86,11 @@ FKD_INLINE void store_packed3(float *p, const V *in) {
 #undef IX
 #undef FKD_PIECE
 #else
-#define FKD_PIECE(p, s) \
-  _mm512_insertf64x2(_mm512_insertf64x2(_mm512_insertf64x2(_mm512_castpd128_pd512(_mm_loadu_pd(p)), _mm_loadu_pd((p) + 2 * (s)), 1), \
-                                        _mm_loadu_pd((p) + 4 * (s)), 2), _mm_loadu_pd((p) + 6 * (s)), 3)
+#define FKD_PIECE(p, s)                                                                                               \
+  _mm512_insertf64x2(                                                                                                 \
+      _mm512_insertf64x2(_mm512_insertf64x2(_mm512_castpd128_pd512(_mm_loadu_pd(p)), _mm_loadu_pd((p) + 2 * (s)), 1), \
+                         _mm_loadu_pd((p) + 4 * (s)), 2),                                                             \
+      _mm_loadu_pd((p) + 6 * (s)), 3)
 FKD_INLINE void load_piece(const double *p, ptrdiff_t s, V *out) {
   __m512d a = FKD_PIECE(p, s), b = FKD_PIECE(p + s, s);
   out[0] = _mm512_unpacklo_pd(a, b), out[1] = _mm512_unpackhi_pd(a, b);
@@ -179,7 +186,8 @@ FKD_INLINE void load_piece(const float *p, ptrdiff_t s, V *out) {
   float32x4_t a = vld1q_f32(p), b = vld1q_f32(p + s), c = vld1q_f32(p + 2 * s), d = vld1q_f32(p + 3 * s);
   float64x2_t ab0 = (float64x2_t)vzip1q_f32(a, b), ab1 = (float64x2_t)vzip2q_f32(a, b);
   float64x2_t cd0 = (float64x2_t)vzip1q_f32(c, d), cd1 = (float64x2_t)vzip2q_f32(c, d);
-  out[0] = (V)vzip1q_f64(ab0, cd0), out[1] = (V)vzip2q_f64(ab0, cd0), out[2] = (V)vzip1q_f64(ab1, cd1), out[3] = (V)vzip2q_f64(ab1, cd1);
+  out[0] = (V)vzip1q_f64(ab0, cd0), out[1] = (V)vzip2q_f64(ab0, cd0), out[2] = (V)vzip1q_f64(ab1, cd1),
+  out[3] = (V)vzip2q_f64(ab1, cd1);
 }
 FKD_INLINE void store_piece(float *p, ptrdiff_t s, const V *in) {
   float32x4_t r[4];
@@ -189,9 +197,16 @@ FKD_INLINE void store_piece(float *p, ptrdiff_t s, const V *in) {
   r[2] = (float32x4_t)vzip1q_f64(ab1, cd1), r[3] = (float32x4_t)vzip2q_f64(ab1, cd1);
   for (int k = 0; k < 4; ++k) vst1q_f32(p + k * s, r[k]);
 }
-#define FKD_NEON_PACKED(name, N, T) \
-  FKD_INLINE void load_packed##N(const REAL *p, V *out) { T x = vld##N##q_##name(p); memcpy(out, &x, sizeof x); } \
-  FKD_INLINE void store_packed##N(REAL *p, const V *in) { T x; memcpy(&x, in, sizeof x); vst##N##q_##name(p, x); }
+#define FKD_NEON_PACKED(name, N, T)                       \
+  FKD_INLINE void load_packed##N(const REAL *p, V *out) { \
+    T x = vld##N##q_##name(p);                            \
+    memcpy(out, &x, sizeof x);                            \
+  }                                                       \
+  FKD_INLINE void store_packed##N(REAL *p, const V *in) { \
+    T x;                                                  \
+    memcpy(&x, in, sizeof x);                             \
+    vst##N##q_##name(p, x);                               \
+  }
 FKD_NEON_PACKED(f32, 2, float32x4x2_t)
 FKD_NEON_PACKED(f32, 3, float32x4x3_t)
 #else
@@ -210,14 +225,18 @@ FKD_NEON_PACKED(f64, 3, float64x2x3_t)
 #if defined(FKD_AVX2) || defined(FKD_SSE2)
 #if FKD_BITS == 32
 FKD_INLINE void load_piece(const float *p, ptrdiff_t s, V *out) {
-  V a = FKD_PIECE(p, p + 4 * s), b = FKD_PIECE(p + s, p + 5 * s), c = FKD_PIECE(p + 2 * s, p + 6 * s), d = FKD_PIECE(p + 3 * s, p + 7 * s);
+  V a = FKD_PIECE(p, p + 4 * s), b = FKD_PIECE(p + s, p + 5 * s), c = FKD_PIECE(p + 2 * s, p + 6 * s),
+    d = FKD_PIECE(p + 3 * s, p + 7 * s);
   V ab0 = FKD_LO(a, b), ab1 = FKD_HI(a, b), cd0 = FKD_LO(c, d), cd1 = FKD_HI(c, d);
-  out[0] = FKD_SHUF(ab0, cd0, 0x44), out[1] = FKD_SHUF(ab0, cd0, 0xEE), out[2] = FKD_SHUF(ab1, cd1, 0x44), out[3] = FKD_SHUF(ab1, cd1, 0xEE);
+  out[0] = FKD_SHUF(ab0, cd0, 0x44), out[1] = FKD_SHUF(ab0, cd0, 0xEE), out[2] = FKD_SHUF(ab1, cd1, 0x44),
+  out[3] = FKD_SHUF(ab1, cd1, 0xEE);
 }
 FKD_INLINE void store_piece(float *p, ptrdiff_t s, const V *in) {
   V ab0 = FKD_LO(in[0], in[1]), ab1 = FKD_HI(in[0], in[1]), cd0 = FKD_LO(in[2], in[3]), cd1 = FKD_HI(in[2], in[3]);
-  V r0 = FKD_SHUF(ab0, cd0, 0x44), r1 = FKD_SHUF(ab0, cd0, 0xEE), r2 = FKD_SHUF(ab1, cd1, 0x44), r3 = FKD_SHUF(ab1, cd1, 0xEE);
-  FKD_SPLIT(p, p + 4 * s, r0), FKD_SPLIT(p + s, p + 5 * s, r1), FKD_SPLIT(p + 2 * s, p + 6 * s, r2), FKD_SPLIT(p + 3 * s, p + 7 * s, r3);
+  V r0 = FKD_SHUF(ab0, cd0, 0x44), r1 = FKD_SHUF(ab0, cd0, 0xEE), r2 = FKD_SHUF(ab1, cd1, 0x44),
+    r3 = FKD_SHUF(ab1, cd1, 0xEE);
+  FKD_SPLIT(p, p + 4 * s, r0), FKD_SPLIT(p + s, p + 5 * s, r1), FKD_SPLIT(p + 2 * s, p + 6 * s, r2),
+      FKD_SPLIT(p + 3 * s, p + 7 * s, r3);
 }
 FKD_INLINE void load_packed2(const float *p, V *out) {
   V a = FKD_PIECE(p, p + 8), b = FKD_PIECE(p + 4, p + 12);
@@ -234,7 +253,8 @@ FKD_INLINE void load_packed3(const float *p, V *out) { /* a = x0 y0 z0 x1, b = y
 }
 FKD_INLINE void store_packed3(float *p, const V *in) {
   V x = in[0], y = in[1], z = in[2];
-  V xy = FKD_SHUF(x, y, 0x88), yz = FKD_SHUF(y, z, 0xDD), zx = FKD_SHUF(z, x, 0xD8); /* x0 x2 y0 y2 ; y1 y3 z1 z3 ; z0 z2 x1 x3 */
+  V xy = FKD_SHUF(x, y, 0x88), yz = FKD_SHUF(y, z, 0xDD),
+    zx = FKD_SHUF(z, x, 0xD8); /* x0 x2 y0 y2 ; y1 y3 z1 z3 ; z0 z2 x1 x3 */
   V a = FKD_SHUF(xy, zx, 0x88), b = FKD_SHUF(yz, xy, 0xD8), c = FKD_SHUF(zx, yz, 0xDD);
   FKD_SPLIT(p, p + 12, a), FKD_SPLIT(p + 4, p + 16, b), FKD_SPLIT(p + 8, p + 20, c);
 }
@@ -278,8 +298,14 @@ static inline void store_loose(REAL *p, ptrdiff_t stride, int C, const V *in) {
 
 FKD_INLINE void load_columns(const REAL *p, ptrdiff_t stride, int C, V *out) {
 #ifdef FKD_PACKED
-  if (stride == C && C == 2) { load_packed2(p, out); return; }
-  if (stride == C && C == 3) { load_packed3(p, out); return; }
+  if (stride == C && C == 2) {
+    load_packed2(p, out);
+    return;
+  }
+  if (stride == C && C == 3) {
+    load_packed3(p, out);
+    return;
+  }
   if (C >= QW) {
     for (int c = 0; c + QW <= C; c += QW) load_piece(p + c, stride, out + c);
     if (C % QW) load_piece(p + C - QW, stride, out + C - QW);
@@ -297,8 +323,14 @@ FKD_INLINE void load_columns(const REAL *p, ptrdiff_t stride, int C, V *out) {
 
 FKD_INLINE void store_columns(REAL *p, ptrdiff_t stride, int C, const V *in) {
 #ifdef FKD_PACKED
-  if (stride == C && C == 2) { store_packed2(p, in); return; }
-  if (stride == C && C == 3) { store_packed3(p, in); return; }
+  if (stride == C && C == 2) {
+    store_packed2(p, in);
+    return;
+  }
+  if (stride == C && C == 3) {
+    store_packed3(p, in);
+    return;
+  }
   if (C >= QW) {
     for (int c = 0; c + QW <= C; c += QW) store_piece(p + c, stride, in + c);
     if (C % QW) store_piece(p + C - QW, stride, in + C - QW);

@@ -1,6 +1,7 @@
 /* lstm.inc.h: long short-term memory (Hochreiter and Schmidhuber 1997; forget gate of Gers et al. 2000).
  *
- *   i, f, o = sigmoid(.), g = tanh(.) of [x_t, h_(t-1), 1] W,   c_t = f c_(t-1) + i g,   h_t = o tanh(c_t),   h_0 = c_0 = 0 */
+ *   i, f, o = sigmoid(.), g = tanh(.) of [x_t, h_(t-1), 1] W,
+ *   c_t = f c_(t-1) + i g,   h_t = o tanh(c_t),   h_0 = c_0 = 0 */
 
 #define lstm_cell FN(lstm_cell)
 #define lstm_gates FN(lstm_gates)
@@ -17,17 +18,18 @@ FKD_INLINE V tanh_of(V x) {
 }
 
 /* y (rows, ldy) = gates before their activation, panel after panel; w as packed */
-static void lstm_gates(const REAL *a, ptrdiff_t lda, const REAL *w, int64_t depth, int64_t up, int64_t rows, REAL *y, ptrdiff_t ldy) {
+static void lstm_gates(const REAL *a, ptrdiff_t lda, const REAL *w, int64_t depth, int64_t up, int64_t rows, REAL *y,
+                       ptrdiff_t ldy) {
   for (int64_t p = 0; p < 4 * up; p += 4 * VL, w += (depth + 1) * 4 * VL) {
     if (rows == 1) gemv_panel(4, 2, a, w, 4 * VL, depth, y + p, 0);
     else gemm(a, lda, 1, w, 4 * VL, rows, 4 * VL, depth, y + p, ldy, GEMM_BIAS, y);
   }
 }
 
-/* One step of `rows` rows: gates y become their activations; before (or NULL: zeros) -> c, tanh(c) -> tc (or NULL), h -> h1 and h2 (or
- * NULL). Whole vectors are written: padded units are 0. */
-static void lstm_cell(int64_t rows, int64_t up, REAL *y, ptrdiff_t ldy, const REAL *before, REAL *c, REAL *tc, REAL *h1, ptrdiff_t ld1, REAL *h2,
-                      ptrdiff_t ld2) {
+/* One step of `rows` rows: gates y become their activations; before (or NULL: zeros) -> c, tanh(c) -> tc (or NULL), h
+ * -> h1 and h2 (or NULL). Whole vectors are written: padded units are 0. */
+static void lstm_cell(int64_t rows, int64_t up, REAL *y, ptrdiff_t ldy, const REAL *before, REAL *c, REAL *tc, REAL *h1,
+                      ptrdiff_t ld1, REAL *h2, ptrdiff_t ld2) {
   const V most = vset1(FKD_BITS == 32 ? 60 : 600), down = vset1(EXP_DOWN), one = vset1(1);
   for (int64_t r = 0; r < rows; ++r) {
     REAL *g = y + r * ldy;
@@ -61,10 +63,12 @@ static void lstm_forward(const fkd_network *net, const REAL *X, const int64_t *o
   for (int64_t r = 0; r < rows; ++r) {
     const REAL *x = X + (order ? order[r] : r) * T * F;
     for (int64_t t = 0; t < T; ++t)
-      for (int64_t c = 0; c < F; c += VL) vstore(k->a[0] + (t * rows + r) * ld0 + c, load_part(x + t * F + c, F - c, 0));
+      for (int64_t c = 0; c < F; c += VL)
+        vstore(k->a[0] + (t * rows + r) * ld0 + c, load_part(x + t * F + c, F - c, 0));
   }
   for (int l = 0; l < net->layers; ++l) {
-    const int64_t in = net->widths[l], n = net->widths[l + 1], up = round_up(n), ld = net_ld(net, l), ldg = leading(4 * up);
+    const int64_t in = net->widths[l], n = net->widths[l + 1], up = round_up(n), ld = net_ld(net, l),
+                  ldg = leading(4 * up);
     const int64_t ldh = net_ld(net, l + 1);
     for (int64_t t = 0; t < T; ++t) {
       REAL *a = k->a[l] + t * rows * ld, *y = k->gates[l] + t * rows * ldg, *c = k->c[l] + t * rows * up;
@@ -73,8 +77,8 @@ static void lstm_forward(const fkd_network *net, const REAL *X, const int64_t *o
         a[r * ld + in + n] = 1;
       }
       lstm_gates(a, ld, w, in + n, up, rows, y, ldg);
-      lstm_cell(rows, up, y, ldg, t ? c - rows * up : NULL, c, k->tc[l] + t * rows * up, t + 1 < T ? a + rows * ld + in : NULL, ld,
-                k->a[l + 1] + t * rows * ldh, ldh);
+      lstm_cell(rows, up, y, ldg, t ? c - rows * up : NULL, c, k->tc[l] + t * rows * up,
+                t + 1 < T ? a + rows * ld + in : NULL, ld, k->a[l + 1] + t * rows * ldh, ldh);
     }
     w += net_body(net, l);
   }
@@ -85,7 +89,8 @@ static void lstm_backward(const fkd_network *net, int64_t rows, int add, net_wor
   const int64_t T = net->steps;
   REAL *g = k->g + k->wide;
   for (int l = net->layers - 1; l >= 0; --l) {
-    const int64_t in = net->widths[l], n = net->widths[l + 1], up = round_up(n), ld = net_ld(net, l), ldg = leading(4 * up);
+    const int64_t in = net->widths[l], n = net->widths[l + 1], up = round_up(n), ld = net_ld(net, l),
+                  ldg = leading(4 * up);
     memset(k->dc, 0, (size_t)(rows * up) * sizeof(REAL));
     for (int64_t t = T - 1; t >= 0; --t) {
       REAL *y = k->gates[l] + t * rows * ldg, *dh = k->d[l + 1] + t * rows * up;
@@ -94,7 +99,8 @@ static void lstm_backward(const fkd_network *net, int64_t rows, int add, net_wor
         for (int64_t u = 0; u < up; u += VL) {
           const int64_t at = r * up + u;
           REAL *q = y + r * ldg + 4 * u;
-          const V i = vload(q), f = vload(q + VL), c = vload(q + 2 * VL), o = vload(q + 3 * VL), s = vload(tc + at), h = vload(dh + at);
+          const V i = vload(q), f = vload(q + VL), c = vload(q + 2 * VL), o = vload(q + 3 * VL), s = vload(tc + at),
+                  h = vload(dh + at);
           const V one = vset1(1), dc = vload(k->dc + at) + h * o * (one - s * s);
           vstore(q, dc * c * i * (one - i));
           vstore(q + VL, t ? dc * vload(before + at) * f * (one - f) : vset1(0));
@@ -107,7 +113,8 @@ static void lstm_backward(const fkd_network *net, int64_t rows, int add, net_wor
     const int64_t size = (in + n + 1) * 4 * VL;
     g -= net_body(net, l);
     for (int64_t p = 0; p < up / VL; ++p)
-      gemm(k->a[l], 1, ld, k->gates[l] + p * 4 * VL, ldg, in + n + 1, 4 * VL, T * rows, g + p * size, 4 * VL, add ? GEMM_ADD : 0, g);
+      gemm(k->a[l], 1, ld, k->gates[l] + p * 4 * VL, ldg, in + n + 1, 4 * VL, T * rows, g + p * size, 4 * VL,
+           add ? GEMM_ADD : 0, g);
     if (l) gemm(k->gates[l], ldg, 1, k->wx[l], round_up(in), T * rows, in, 4 * up, k->d[l], round_up(in), 0, k->d[l]);
   }
 }

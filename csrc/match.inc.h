@@ -1,6 +1,8 @@
-/* match.inc.h: distance between the gradients of synthetic and of real rows, and its derivative with respect to the synthetic rows.
+/* match.inc.h: distance between the gradients of synthetic and of real rows, and its derivative with respect to the
+ * synthetic rows.
  *
- * V = dD / ds for the synthetic gradient s; then d D / dX = d <V, s> / dX with V held fixed, which is the R operator's. */
+ * V = dD / ds for the synthetic gradient s; then d D / dX = d <V, s> / dX with V held fixed, which is the R operator's.
+ */
 
 #define match_columns FN(match_columns)
 #define match_whole FN(match_whole)
@@ -18,7 +20,8 @@ static double match_columns(const fkd_mlp *net, const REAL *s, REAL *v) {
         V a = vload(v + i * ld + c), b = vload(s + i * ld + c);
         rs = vfma(a, b, rs), rr = vfma(a, a, rr), ss = vfma(b, b, ss);
       }
-      V nr = vsqrt(rr), ns = vsqrt(ss), q = vset1(1) / (nr * ns + eps), f = vsel(VCMP(ns, >, zero), rs * nr * q * q / ns, zero);
+      V nr = vsqrt(rr), ns = vsqrt(ss), q = vset1(1) / (nr * ns + eps),
+        f = vsel(VCMP(ns, >, zero), rs * nr * q * q / ns, zero);
       for (int64_t i = 0; i < m; ++i) {
         REAL *at = v + i * ld + c;
         vstore(at, f * vload(s + i * ld + c) - q * vload(at));
@@ -58,8 +61,9 @@ static double match_whole(int distance, int64_t wide, const REAL *s, REAL *v) {
   return 1 - rs * q;
 }
 
-static double FN(fkd_gradient_match)(const fkd_mlp *net, const REAL *params, const REAL *reals, const REAL *X, const FN(fkd_targets) *t,
-                                     const int64_t *starts, int64_t groups, int distance, REAL *dX, REAL *dY, REAL *scratch) {
+static double FN(fkd_gradient_match)(const fkd_mlp *net, const REAL *params, const REAL *reals, const REAL *X,
+                                     const FN(fkd_targets) * t, const int64_t *starts, int64_t groups, int distance,
+                                     REAL *dX, REAL *dY, REAL *scratch) {
   rop_work k;
   double sum = 0;
   int64_t most = 0, flat = 0;
@@ -72,13 +76,15 @@ static double FN(fkd_gradient_match)(const fkd_mlp *net, const REAL *params, con
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t n = starts[g + 1] - starts[g];
     const double scale = 1.0 / (double)n;
-    for (int64_t r = 0; r < n; r += FKD_ROWS) rop_backward(net, X, t, starts[g] + r, n - r < FKD_ROWS ? n - r : FKD_ROWS, scale, r > 0, &k);
+    for (int64_t r = 0; r < n; r += FKD_ROWS)
+      rop_backward(net, X, t, starts[g] + r, n - r < FKD_ROWS ? n - r : FKD_ROWS, scale, r > 0, &k);
     mlp_pack(net, reals + g * flat, k.v);
     sum += distance == FKD_ROWWISE ? match_columns(net, k.g, k.v) : match_whole(distance, k.wide, k.g, k.v);
     rop_store(net, k.v, k.vt);
     for (int64_t r = 0; r < n; r += FKD_ROWS) {
       const int64_t rows = n - r < FKD_ROWS ? n - r : FKD_ROWS;
-      if (n > FKD_ROWS) rop_backward(net, X, t, starts[g] + r, rows, scale, 0, &k); /* the pass over these rows was overwritten */
+      if (n > FKD_ROWS)
+        rop_backward(net, X, t, starts[g] + r, rows, scale, 0, &k); /* the pass over these rows was overwritten */
       rop_tangent(net, t, starts[g] + r, rows, scale, 0, 0, dX, dY, &k);
     }
   }

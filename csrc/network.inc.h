@@ -1,12 +1,13 @@
-/* network.inc.h: a body (none, LSTM layers or convolutions), pooling over time, and a perceptron as its head: memory, layout, pooling.
+/* network.inc.h: a body (none, LSTM layers or convolutions), pooling over time, and a perceptron as its head: memory,
+ * layout, pooling.
  *
- * Body layer l maps widths[l] to widths[l + 1] channels with a matrix whose last row is the bias. LSTM: rows are inputs, then the state;
- * columns the four gates i, f, g, o. In scratch it lies in panels of VL units, each row of a panel the 4 VL gates of those units: one
- * product gives all that a unit needs, and padded units stay 0 by themselves. CNN: row j * n_in + i is input i at offset j of the kernel;
- * padded to whole vectors as the perceptron's layers are.
+ * Body layer l maps widths[l] to widths[l + 1] channels with a matrix whose last row is the bias. LSTM: rows are
+ * inputs, then the state; columns the four gates i, f, g, o. In scratch it lies in panels of VL units, each row of a
+ * panel the 4 VL gates of those units: one product gives all that a unit needs, and padded units stay 0 by themselves.
+ * CNN: row j * n_in + i is input i at offset j of the kernel; padded to whole vectors as the perceptron's layers are.
  *
- * LSTM activations are time-major: row t * rows + r. CNN activations hold, for each window, `span` = steps + kernel - 1 rows: the steps
- * with zeros around them, so that the rows of one product overlap in memory and nothing is copied. */
+ * LSTM activations are time-major: row t * rows + r. CNN activations hold, for each window, `span` = steps + kernel - 1
+ * rows: the steps with zeros around them, so that the rows of one product overlap in memory and nothing is copied. */
 
 #define net_work FN(net_work)
 #define net_rows FN(net_rows)
@@ -25,7 +26,8 @@ typedef struct {
   mlp_work head;
   REAL *w, *g, *m, *v; /* the body's packed parameters, gradient, moments */
   REAL *wt[FKD_MAX_LAYERS], *wx[FKD_MAX_LAYERS];
-  REAL *a[FKD_MAX_LAYERS + 1], *d[FKD_MAX_LAYERS + 1]; /* inputs of each layer (the last: the body's outputs), gradients of outputs */
+  REAL *a[FKD_MAX_LAYERS + 1],
+      *d[FKD_MAX_LAYERS + 1]; /* inputs of each layer (the last: the body's outputs), gradients of outputs */
   REAL *gates[FKD_MAX_LAYERS], *c[FKD_MAX_LAYERS], *tc[FKD_MAX_LAYERS], *dc;
   int64_t wide, used;
 } net_work;
@@ -109,7 +111,8 @@ static const REAL *body_pack(const fkd_network *net, const REAL *flat, REAL *w) 
           for (int64_t u = 0; u < n; ++u) w[(u / VL * rows + r) * ldw + q * VL + u % VL] = *flat++;
     } else {
       for (int64_t j = 0; j < net->kernel; ++j)
-        for (int64_t i = 0; i < in; ++i, flat += n) memcpy(w + (j * net_ld(net, l) + i) * ldw, flat, (size_t)n * sizeof(REAL));
+        for (int64_t i = 0; i < in; ++i, flat += n)
+          memcpy(w + (j * net_ld(net, l) + i) * ldw, flat, (size_t)n * sizeof(REAL));
       memcpy(w + (rows - 1) * ldw, flat, (size_t)n * sizeof(REAL));
       flat += n;
     }
@@ -128,7 +131,8 @@ static REAL *body_unpack(const fkd_network *net, const REAL *w, REAL *flat) {
           for (int64_t u = 0; u < n; ++u) *flat++ = w[(u / VL * rows + r) * ldw + q * VL + u % VL];
     } else {
       for (int64_t j = 0; j < net->kernel; ++j)
-        for (int64_t i = 0; i < in; ++i, flat += n) memcpy(flat, w + (j * net_ld(net, l) + i) * ldw, (size_t)n * sizeof(REAL));
+        for (int64_t i = 0; i < in; ++i, flat += n)
+          memcpy(flat, w + (j * net_ld(net, l) + i) * ldw, (size_t)n * sizeof(REAL));
       memcpy(flat, w + (rows - 1) * ldw, (size_t)n * sizeof(REAL));
       flat += n;
     }
@@ -153,9 +157,10 @@ static double body_decay(const fkd_network *net, double l2, const REAL *w, REAL 
   return 0.5 * l2 * sum;
 }
 
-/* to (rows, ldt) = h pooled over `steps`; step t of row r lies at h + r * by_row + t * by_step, whole vectors of n channels */
-static void pool_forward(int pooling, const REAL *h, ptrdiff_t by_row, ptrdiff_t by_step, int64_t steps, int64_t rows, int64_t n, REAL *to,
-                         ptrdiff_t ldt) {
+/* to (rows, ldt) = h pooled over `steps`; step t of row r lies at h + r * by_row + t * by_step, whole vectors of n
+ * channels */
+static void pool_forward(int pooling, const REAL *h, ptrdiff_t by_row, ptrdiff_t by_step, int64_t steps, int64_t rows,
+                         int64_t n, REAL *to, ptrdiff_t ldt) {
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < n; c += VL) {
       const REAL *p = h + r * by_row + c;
@@ -170,9 +175,11 @@ static void pool_forward(int pooling, const REAL *h, ptrdiff_t by_row, ptrdiff_t
     }
 }
 
-/* d, laid out by d_row and d_step, = the gradient at h of the pooled gradient dp (rows, ldp); a maximum passes it to its first step */
-static void pool_backward(int pooling, const REAL *dp, ptrdiff_t ldp, const REAL *h, ptrdiff_t by_row, ptrdiff_t by_step, int64_t steps,
-                          int64_t rows, int64_t n, REAL *d, ptrdiff_t d_row, ptrdiff_t d_step) {
+/* d, laid out by d_row and d_step, = the gradient at h of the pooled gradient dp (rows, ldp); a maximum passes it to
+ * its first step */
+static void pool_backward(int pooling, const REAL *dp, ptrdiff_t ldp, const REAL *h, ptrdiff_t by_row,
+                          ptrdiff_t by_step, int64_t steps, int64_t rows, int64_t n, REAL *d, ptrdiff_t d_row,
+                          ptrdiff_t d_step) {
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < n; c += VL) {
       const REAL *p = h + r * by_row + c;

@@ -27,7 +27,8 @@ FKD_INLINE int not_finite(const REAL *x, int64_t n) {
 }
 
 /* in_order: with the bits of a row among others, which takes a third longer */
-FKD_INLINE int predict_one(const fkd_mlp *net, const REAL *w, const REAL *x, int softmax, REAL *out, REAL *scratch, const int in_order) {
+FKD_INLINE int predict_one(const fkd_mlp *net, const REAL *w, const REAL *x, int softmax, REAL *out, REAL *scratch,
+                           const int in_order) {
   const int L = net->layers, relu = net->activation == FKD_RELU;
   const int64_t in = net->sizes[0], C = net->sizes[L], ld = predict_ld(net);
   if (not_finite(x, in)) {
@@ -50,7 +51,8 @@ FKD_INLINE int predict_one(const fkd_mlp *net, const REAL *w, const REAL *x, int
 }
 
 /* returns the number of rows with a feature that is not finite: their outputs are NaN */
-static int64_t FN(fkd_predict)(const fkd_mlp *net, const REAL *packed, const REAL *X, int64_t n, int softmax, REAL *out, REAL *scratch) {
+static int64_t FN(fkd_predict)(const fkd_mlp *net, const REAL *packed, const REAL *X, int64_t n, int softmax, REAL *out,
+                               REAL *scratch) {
   if (n == 1) return predict_one(net, packed, X, softmax, out, scratch, 0);
   const int L = net->layers;
   const int64_t in = net->sizes[0], C = net->sizes[L], ld = predict_ld(net);
@@ -63,7 +65,8 @@ static int64_t FN(fkd_predict)(const fkd_mlp *net, const REAL *packed, const REA
     for (int l = 0; l < L; ++l) {
       const int64_t m = net->sizes[l + 1], ldw = leading(m);
       REAL *y = scratch + (l & 1) * half;
-      gemm(x, ldx, 1, w, ldw, rows, m, net->sizes[l], y, ld, GEMM_BIAS | (l + 1 < L && net->activation == FKD_RELU ? GEMM_RELU : 0), y);
+      gemm(x, ldx, 1, w, ldw, rows, m, net->sizes[l], y, ld,
+           GEMM_BIAS | (l + 1 < L && net->activation == FKD_RELU ? GEMM_RELU : 0), y);
       if (l + 1 < L) mlp_activate(net->activation, y, ld, NULL, rows, m);
       w += (net->sizes[l] + 1) * ldw;
       x = y, ldx = ld;
@@ -73,7 +76,8 @@ static int64_t FN(fkd_predict)(const fkd_mlp *net, const REAL *packed, const REA
       for (int64_t i = 0; i < rows; ++i) spoiled[i] = (unsigned char)not_finite(X + (r + i) * in, in);
     REAL *to = out + r * C;
     if (softmax) softmax_plain(x, ldx, rows, C, 1, to, C);
-    else for (int64_t i = 0; i < rows; ++i) memcpy(to + i * C, x + i * ldx, (size_t)C * sizeof(REAL));
+    else
+      for (int64_t i = 0; i < rows; ++i) memcpy(to + i * C, x + i * ldx, (size_t)C * sizeof(REAL));
     for (int64_t i = 0; i < rows; ++i) {
       if (!spoiled[i]) continue;
       ++bad;
@@ -85,6 +89,8 @@ static int64_t FN(fkd_predict)(const fkd_mlp *net, const REAL *packed, const REA
 
 /* any number of rows with the same bits whatever their number */
 #define predict_steady FN(predict_steady)
-static int64_t predict_steady(const fkd_mlp *net, const REAL *packed, const REAL *X, int64_t n, int softmax, REAL *out, REAL *scratch) {
-  return n == 1 ? predict_one(net, packed, X, softmax, out, scratch, 1) : FN(fkd_predict)(net, packed, X, n, softmax, out, scratch);
+static int64_t predict_steady(const fkd_mlp *net, const REAL *packed, const REAL *X, int64_t n, int softmax, REAL *out,
+                              REAL *scratch) {
+  return n == 1 ? predict_one(net, packed, X, softmax, out, scratch, 1)
+                : FN(fkd_predict)(net, packed, X, n, softmax, out, scratch);
 }

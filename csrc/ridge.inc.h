@@ -1,6 +1,8 @@
-/* ridge.inc.h: kernel ridge regression seen from its support rows: squared error on target rows, derivatives by dual weights and support.
+/* ridge.inc.h: kernel ridge regression seen from its support rows: squared error on target rows, derivatives by dual
+ * weights and support.
  *
- * Targets are worked off RIDGE_ROWS at a time, one a lane, so that the kernel between them and the support never leaves the cache. */
+ * Targets are worked off RIDGE_ROWS at a time, one a lane, so that the kernel between them and the support never leaves
+ * the cache. */
 
 #define ridge_work FN(ridge_work)
 #define ridge_carve FN(ridge_carve)
@@ -12,12 +14,12 @@
 #define RIDGE_PI 3.14159265358979323846
 
 typedef struct {
-  REAL *mean, *s, *norm;            /* of the support; its rows without the mean (rbf), their squared lengths */
-  REAL *xt, *xa, *x2;               /* block of targets: transposed; with a column of ones; squared lengths */
-  REAL *q, *root, *inverse;         /* tangent kernel, by layer: variance of the targets, its root, the root's inverse */
-  REAL *K, *G, *cosine, *k0;        /* support by targets, the last two by layer */
-  REAL *p, *rt;                     /* predictions, then residuals, a target a lane; residuals, a target a row */
-  REAL *b, *h, *dq;                 /* sums over targets: K r, G times (X, 1), derivative by the support's variance */
+  REAL *mean, *s, *norm;     /* of the support; its rows without the mean (rbf), their squared lengths */
+  REAL *xt, *xa, *x2;        /* block of targets: transposed; with a column of ones; squared lengths */
+  REAL *q, *root, *inverse;  /* tangent kernel, by layer: variance of the targets, its root, the root's inverse */
+  REAL *K, *G, *cosine, *k0; /* support by targets, the last two by layer */
+  REAL *p, *rt;              /* predictions, then residuals, a target a lane; residuals, a target a row */
+  REAL *b, *h, *dq;          /* sums over targets: K r, G times (X, 1), derivative by the support's variance */
   int64_t ld, ldh, ldc, used;
 } ridge_work;
 
@@ -73,7 +75,8 @@ static void ridge_rbf(const fkd_kernel *f, int64_t m, ridge_work *k) {
   for (int64_t j = 0; j < m; ++j) {
     V t[RIDGE_ROWS / VL];
     REAL *row = k->K + j * k->ld;
-    for (int i = 0; i < RIDGE_ROWS / VL; ++i) t[i] = gamma * vmax(zero, vset1(k->norm[j]) + vload(k->x2 + i * VL) - two * vload(row + i * VL));
+    for (int i = 0; i < RIDGE_ROWS / VL; ++i)
+      t[i] = gamma * vmax(zero, vset1(k->norm[j]) + vload(k->x2 + i * VL) - two * vload(row + i * VL));
     vexp_all(t, RIDGE_ROWS / VL, 1);
     for (int i = 0; i < RIDGE_ROWS / VL; ++i) vstore(row + i * VL, t[i] * vset1(EXP_DOWN));
   }
@@ -82,7 +85,8 @@ static void ridge_rbf(const fkd_kernel *f, int64_t m, ridge_work *k) {
 /* K holds products of rows and becomes the tangent kernel; cosine and k0 by layer */
 static void ridge_ntk(const fkd_kernel *f, int64_t m, int64_t d, ridge_work *k) {
   const V w = vset1((REAL)f->weight_variance), b = vset1((REAL)f->bias_variance), one = vset1(1);
-  const V scale = vset1((REAL)(f->weight_variance / (double)d)), turn = vset1((REAL)(0.5 / RIDGE_PI)), pi = vset1((REAL)RIDGE_PI);
+  const V scale = vset1((REAL)(f->weight_variance / (double)d)), turn = vset1((REAL)(0.5 / RIDGE_PI)),
+          pi = vset1((REAL)RIDGE_PI);
   for (int64_t j = 0; j < m; ++j) {
     double q[FKD_MAX_LAYERS];
     q[0] = f->weight_variance / (double)d * k->norm[j] + f->bias_variance;
@@ -104,17 +108,20 @@ static void ridge_ntk(const fkd_kernel *f, int64_t m, int64_t d, ridge_work *k) 
   }
 }
 
-/* G holds the derivative by the kernel and becomes that by the product of rows, without its scale; dq: by the support's variance */
+/* G holds the derivative by the kernel and becomes that by the product of rows, without its scale; dq: by the support's
+ * variance */
 static void ridge_ntk_slope(const fkd_kernel *f, int64_t m, int64_t d, ridge_work *k) {
   const double w = f->weight_variance;
-  const V one = vset1(1), turn = vset1((REAL)(w / (2 * RIDGE_PI))), weight = vset1((REAL)w), half = vset1((REAL)(w / 2));
+  const V one = vset1(1), turn = vset1((REAL)(w / (2 * RIDGE_PI))), weight = vset1((REAL)w),
+          half = vset1((REAL)(w / 2));
   for (int64_t j = 0; j < m; ++j) {
     double q[FKD_MAX_LAYERS];
     V total = vset1(0);
     q[0] = w / (double)d * k->norm[j] + f->bias_variance;
     for (int l = 1; l < f->depth; ++l) q[l] = w / 2 * q[l - 1] + f->bias_variance;
     for (int64_t i = 0; i < RIDGE_ROWS; i += VL) {
-      V theta[FKD_MAX_LAYERS], root[FKD_MAX_LAYERS], d_theta = vload(k->G + j * k->ld + i), d_s = vset1(0), d_q = vset1(0);
+      V theta[FKD_MAX_LAYERS], root[FKD_MAX_LAYERS], d_theta = vload(k->G + j * k->ld + i), d_s = vset1(0),
+                                                     d_q = vset1(0);
       for (int l = 0; l < f->depth; ++l) { /* the kernel before each layer, once more */
         const int64_t at = (l * m + j) * k->ld + i;
         root[l] = vset1((REAL)sqrt(q[l])) * vload(k->root + l * RIDGE_ROWS + i);
@@ -127,7 +134,8 @@ static void ridge_ntk_slope(const fkd_kernel *f, int64_t m, int64_t d, ridge_wor
         d_s = d_s + d_theta;
         V d_c = d_theta * theta[l] * turn / vmax(vset1((REAL)1e-6), sine);
         d_theta = d_theta * k0;
-        d_q = half * d_q + d_s * sine * vload(k->root + r) * (turn * vset1((REAL)(0.5 / sqrt(q[l])))) - d_c * c * vset1((REAL)(0.5 / q[l]));
+        d_q = half * d_q + d_s * sine * vload(k->root + r) * (turn * vset1((REAL)(0.5 / sqrt(q[l])))) -
+              d_c * c * vset1((REAL)(0.5 / q[l]));
         d_s = d_s * k0 + d_c * (vset1((REAL)(1 / sqrt(q[l]))) * vload(k->inverse + r));
       }
       vstore(k->G + j * k->ld + i, d_s + d_theta);
@@ -143,8 +151,8 @@ static int64_t FN(fkd_ridge_scratch)(const fkd_kernel *f, int64_t m, int64_t d, 
   return k.used;
 }
 
-static double FN(fkd_ridge)(const fkd_kernel *f, const REAL *S, int64_t m, int64_t d, const REAL *a, int64_t C, const REAL *X, const REAL *T,
-                            int64_t n, REAL *da, REAL *dS, REAL *scratch) {
+static double FN(fkd_ridge)(const fkd_kernel *f, const REAL *S, int64_t m, int64_t d, const REAL *a, int64_t C,
+                            const REAL *X, const REAL *T, int64_t n, REAL *da, REAL *dS, REAL *scratch) {
   const double share = 1 / ((double)n * (double)C);
   double loss = 0;
   ridge_work k;

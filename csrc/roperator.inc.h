@@ -1,7 +1,9 @@
-/* roperator.inc.h: gradients of gradients. Pearlmutter's forward-over-backward pass (1994) through a perceptron, and gradient matching on it.
+/* roperator.inc.h: gradients of gradients. Pearlmutter's forward-over-backward pass (1994) through a perceptron, and
+ * gradient matching on it.
  *
- * R{x} is the derivative of x when the parameters move along V. Forward R{z} = a V + R{a} W, backward R{e} = R{d} W^T + d V^T, where d is
- * the gradient by z and e that by a. R{dL/dW} is the Hessian-vector product, R{dL/dX} = d <V, grad L> / dX. Layout as in mlp.inc.h. */
+ * R{x} is the derivative of x when the parameters move along V. Forward R{z} = a V + R{a} W, backward R{e} = R{d} W^T +
+ * d V^T, where d is the gradient by z and e that by a. R{dL/dW} is the Hessian-vector product, R{dL/dX} = d <V, grad L>
+ * / dX. Layout as in mlp.inc.h. */
 
 #define rop_work FN(rop_work)
 #define rop_carve FN(rop_carve)
@@ -16,11 +18,12 @@
 #define rop_store FN(rop_store)
 
 typedef struct {
-  REAL *w, *g, *v, *h;                                                                /* padded: parameters, gradient, V, R{gradient} */
-  REAL *wt[FKD_MAX_LAYERS], *vt[FKD_MAX_LAYERS];                                      /* transposed weights */
+  REAL *w, *g, *v, *h;                           /* padded: parameters, gradient, V, R{gradient} */
+  REAL *wt[FKD_MAX_LAYERS], *vt[FKD_MAX_LAYERS]; /* transposed weights */
   REAL *a[FKD_MAX_LAYERS + 1], *d[FKD_MAX_LAYERS + 1], *ra[FKD_MAX_LAYERS + 1], *rd[FKD_MAX_LAYERS + 1];
-  REAL *e[FKD_MAX_LAYERS], *rz[FKD_MAX_LAYERS], *s1[FKD_MAX_LAYERS], *s2[FKD_MAX_LAYERS]; /* of tanh and gelu: e, R{z}, slope, curvature */
-  REAL *p;                                                                            /* probabilities; the targets of one row */
+  REAL *e[FKD_MAX_LAYERS], *rz[FKD_MAX_LAYERS], *s1[FKD_MAX_LAYERS],
+      *s2[FKD_MAX_LAYERS]; /* of tanh and gelu: e, R{z}, slope, curvature */
+  REAL *p;                 /* probabilities; the targets of one row */
   REAL *y;
   int64_t wide, used;
 } rop_work;
@@ -81,7 +84,8 @@ static void rop_slopes(int activation, REAL *z, REAL *s1, REAL *s2, ptrdiff_t ld
 }
 
 /* out = s1 * x, or s1 * x + s2 * y * z */
-static void rop_curve(REAL *out, const REAL *x, const REAL *s1, const REAL *s2, const REAL *y, const REAL *z, ptrdiff_t ld, int64_t rows, int64_t n) {
+static void rop_curve(REAL *out, const REAL *x, const REAL *s1, const REAL *s2, const REAL *y, const REAL *z,
+                      ptrdiff_t ld, int64_t rows, int64_t n) {
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t i = r * ld; i < r * ld + n; i += VL) {
       V t = vload(s1 + i) * vload(x + i);
@@ -89,8 +93,10 @@ static void rop_curve(REAL *out, const REAL *x, const REAL *s1, const REAL *s2, 
     }
 }
 
-/* sum of weight * loss over rows first .. first + rows - 1; d holds outputs and becomes scale * weight * gradient, p the probabilities */
-static double rop_loss(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t first, int64_t rows, double scale, rop_work *k) {
+/* sum of weight * loss over rows first .. first + rows - 1; d holds outputs and becomes scale * weight * gradient, p
+ * the probabilities */
+static double rop_loss(const fkd_mlp *net, const FN(fkd_targets) * t, int64_t first, int64_t rows, double scale,
+                       rop_work *k) {
   const int64_t out = net->sizes[net->layers], ld = mlp_ld(net, net->layers);
   double sum = 0;
   for (int64_t r = 0; r < rows; ++r) {
@@ -123,7 +129,8 @@ static double rop_loss(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t fir
     for (int64_t c = 0; c < out; ++c) dot += (double)y[c] * (d[c] - top);
     for (int64_t c = 0; c < out; c += VL) { /* whole vectors: a part that was just stored waits for memory */
       V u = load_part(d + c, out - c, (REAL)-INFINITY) - vset1(top);
-      V x = vsel(VCMP(u, <, vset1(FKD_BITS == 32 ? -80 : -700)), vset1(0), vexp_up(u, 1)); /* padding, and what would be subnormal */
+      V x = vsel(VCMP(u, <, vset1(FKD_BITS == 32 ? -80 : -700)), vset1(0),
+                 vexp_up(u, 1)); /* padding, and what would be subnormal */
       vstore(p + c, x);
       total = total + x;
     }
@@ -139,8 +146,10 @@ static double rop_loss(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t fir
   return sum;
 }
 
-/* rd holds R{outputs} and becomes R{gradient}; dY (if wanted) the gradient of R{loss} with respect to soft labels or values */
-static void rop_tangent_loss(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t first, int64_t rows, double scale, REAL *dY, rop_work *k) {
+/* rd holds R{outputs} and becomes R{gradient}; dY (if wanted) the gradient of R{loss} with respect to soft labels or
+ * values */
+static void rop_tangent_loss(const fkd_mlp *net, const FN(fkd_targets) * t, int64_t first, int64_t rows, double scale,
+                             REAL *dY, rop_work *k) {
   const int64_t out = net->sizes[net->layers], ld = mlp_ld(net, net->layers);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = first + r;
@@ -164,8 +173,10 @@ static void rop_tangent_loss(const fkd_mlp *net, const FN(fkd_targets) *t, int64
   }
 }
 
-/* the first `layers` layers: activations into a[1] ... with what backward needs of them (slopes = 1) or alone, outputs into d[L] */
-static void rop_forward(const fkd_mlp *net, const REAL *x, ptrdiff_t ldx, int64_t rows, int layers, int slopes, rop_work *k) {
+/* the first `layers` layers: activations into a[1] ... with what backward needs of them (slopes = 1) or alone, outputs
+ * into d[L] */
+static void rop_forward(const fkd_mlp *net, const REAL *x, ptrdiff_t ldx, int64_t rows, int layers, int slopes,
+                        rop_work *k) {
   const int L = net->layers, relu = net->activation == FKD_RELU;
   const REAL *w = k->w;
   for (int l = 0; l < layers; ++l) {
@@ -182,9 +193,10 @@ static void rop_forward(const fkd_mlp *net, const REAL *x, ptrdiff_t ldx, int64_
   }
 }
 
-/* forward and backward of rows first .. first + rows - 1; the gradient is stored (add = 0) or added in g; the sum of losses */
-static double rop_backward(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, int64_t first, int64_t rows, double scale, int add,
-                           rop_work *k) {
+/* forward and backward of rows first .. first + rows - 1; the gradient is stored (add = 0) or added in g; the sum of
+ * losses */
+static double rop_backward(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) * t, int64_t first, int64_t rows,
+                           double scale, int add, rop_work *k) {
   const int L = net->layers, relu = net->activation == FKD_RELU, smooth = rop_smooth(net);
   const int64_t in = net->sizes[0], ld0 = mlp_ld(net, 0);
   for (int64_t r = 0; r < rows; ++r) {
@@ -195,7 +207,8 @@ static double rop_backward(const fkd_mlp *net, const REAL *X, const FN(fkd_targe
   const double loss = rop_loss(net, t, first, rows, scale, k);
   REAL *g = k->g + k->wide;
   for (int l = L - 1; l >= 0; --l) {
-    const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1), ldw = leading(m);
+    const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1),
+                  ldw = leading(m);
     g -= (n + 1) * ldw;
     gemm(k->a[l], 1, lda, k->d[l + 1], ldd, n + 1, m, rows, g, ldw, add ? GEMM_ADD : 0, g);
     if (l == 0) break;
@@ -207,8 +220,8 @@ static double rop_backward(const fkd_mlp *net, const REAL *X, const FN(fkd_targe
 }
 
 /* the R pass over the rows that rop_backward did last; dX, dY and h (with_h) are wanted or not */
-static void rop_tangent(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t first, int64_t rows, double scale, int with_h, int add, REAL *dX,
-                        REAL *dY, rop_work *k) {
+static void rop_tangent(const fkd_mlp *net, const FN(fkd_targets) * t, int64_t first, int64_t rows, double scale,
+                        int with_h, int add, REAL *dX, REAL *dY, rop_work *k) {
   const int L = net->layers, relu = net->activation == FKD_RELU, smooth = rop_smooth(net);
   const REAL *w = k->w, *v = k->v;
   for (int l = 0; l < L; ++l) {
@@ -226,7 +239,8 @@ static void rop_tangent(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t fi
   rop_tangent_loss(net, t, first, rows, scale, dY, k);
   REAL *h = k->h + k->wide;
   for (int l = L - 1; l >= 0; --l) {
-    const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1), ldw = leading(m);
+    const int64_t n = net->sizes[l], m = net->sizes[l + 1], lda = mlp_ld(net, l), ldd = mlp_ld(net, l + 1),
+                  ldw = leading(m);
     h -= (n + 1) * ldw;
     if (with_h) {
       gemm(k->a[l], 1, lda, k->rd[l + 1], ldd, n + 1, m, rows, h, ldw, add ? GEMM_ADD : 0, h);
@@ -240,7 +254,8 @@ static void rop_tangent(const fkd_mlp *net, const FN(fkd_targets) *t, int64_t fi
   }
   if (!dX) return;
   const int64_t in = net->sizes[0];
-  for (int64_t r = 0; r < rows; ++r) memcpy(dX + (first + r) * in, k->rd[0] + r * mlp_ld(net, 0), (size_t)in * sizeof(REAL));
+  for (int64_t r = 0; r < rows; ++r)
+    memcpy(dX + (first + r) * in, k->rd[0] + r * mlp_ld(net, 0), (size_t)in * sizeof(REAL));
 }
 
 /* transposes of padded weights, the first layer's too */
@@ -258,8 +273,9 @@ static int64_t FN(fkd_rop_scratch)(const fkd_mlp *net, int64_t rows) {
   return k.used;
 }
 
-static double FN(fkd_rop)(const fkd_mlp *net, const REAL *params, const REAL *v, const REAL *X, const FN(fkd_targets) *t, int64_t n, REAL *grad,
-                          REAL *hv, REAL *dX, REAL *dY, REAL *scratch) {
+static double FN(fkd_rop)(const fkd_mlp *net, const REAL *params, const REAL *v, const REAL *X,
+                          const FN(fkd_targets) * t, int64_t n, REAL *grad, REAL *hv, REAL *dX, REAL *dY,
+                          REAL *scratch) {
   rop_work k;
   double loss = 0;
   const double scale = 1.0 / (double)n;

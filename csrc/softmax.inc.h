@@ -1,7 +1,7 @@
 /* softmax.inc.h: tempered softmax and log-softmax of rows. Equal bits on every ISA.
  *
- * C <= FKD_COLUMNS: one row a lane, classes in sequence. More classes: 16 logical lanes along the row, then a fixed tree.
- * A row holding NaN or +inf, or nothing but -inf, has no softmax: its sum is NaN, which is how it is found. */
+ * C <= FKD_COLUMNS: one row a lane, classes in sequence. More classes: 16 logical lanes along the row, then a fixed
+ * tree. A row holding NaN or +inf, or nothing but -inf, has no softmax: its sum is NaN, which is how it is found. */
 
 #undef NV
 #define NV (16 / VL) /* vectors that make up the 16 logical lanes */
@@ -44,7 +44,8 @@ static int64_t bad_row(const REAL *x, ptrdiff_t stride, int64_t start, int64_t n
   return -1;
 }
 
-/* (x - top) inv_t - logsum, where a finite logit x stays finite even if it overflows; the halves keep the difference from doing so */
+/* (x - top) inv_t - logsum, where a finite logit x stays finite even if it overflows; the halves keep the difference
+ * from doing so */
 FKD_INLINE V log_prob(V x, V top, V inv_t, V logsum) {
   const V half = vset1((REAL)0.5);
   V y = (x * half - top * half) * (inv_t + inv_t) - logsum;
@@ -53,7 +54,8 @@ FKD_INLINE V log_prob(V x, V top, V inv_t, V logsum) {
 }
 
 /* B * VL rows at once: two independent halves keep the units busy while one waits for its sum */
-FKD_INLINE VI softmax_columns(const int B, const REAL *x, ptrdiff_t stride, int C, V inv_t, const int log_, REAL *out, ptrdiff_t ostride) {
+FKD_INLINE VI softmax_columns(const int B, const REAL *x, ptrdiff_t stride, int C, V inv_t, const int log_, REAL *out,
+                              ptrdiff_t ostride) {
   V z[2 * FKD_COLUMNS], e[2 * FKD_COLUMNS], m[2], s[2];
   VI nan = visetl(0);
   for (int b = 0; b < B; ++b) {
@@ -109,9 +111,8 @@ static int softmax_long(const REAL *x, int64_t C, REAL inv_t, const int log_, RE
   V m[NV], s[NV];
   FKD_UNROLL
   for (int u = 0; u < NV; ++u) m[u] = vset1(ninf), s[u] = vset1(0);
-  for (int64_t c = 0; c < whole; c += 16)
-    FKD_UNROLL
-    for (int u = 0; u < NV; ++u) m[u] = vmax(m[u], vload(x + c + u * VL));
+  for (int64_t c = 0; c < whole; c += 16) FKD_UNROLL
+  for (int u = 0; u < NV; ++u) m[u] = vmax(m[u], vload(x + c + u * VL));
   for (int u = 0; whole + u * VL < C; ++u) m[u] = vmax(m[u], load_part(x + whole + u * VL, C - whole - u * VL, ninf));
   const V top = vset1(tree_max(m)), it = vset1(inv_t);
   V e[4 * NV];
@@ -150,7 +151,8 @@ static int softmax_long(const REAL *x, int64_t C, REAL inv_t, const int log_, RE
 }
 
 /* x and out have rows of `stride` and `ostride` reals */
-FKD_INLINE int64_t softmax_rows(const REAL *x, ptrdiff_t stride, int64_t n, int64_t C, REAL inv_t, const int log_, REAL *out, ptrdiff_t ostride) {
+FKD_INLINE int64_t softmax_rows(const REAL *x, ptrdiff_t stride, int64_t n, int64_t C, REAL inv_t, const int log_,
+                                REAL *out, ptrdiff_t ostride) {
   int64_t r = 0;
   int bad = 0;
   if (C > FKD_COLUMNS) {
@@ -165,7 +167,8 @@ FKD_INLINE int64_t softmax_rows(const REAL *x, ptrdiff_t stride, int64_t n, int6
     for (; r + 2 * VL <= n; r += 2 * VL) nan = nan | softmax_columns(2, x + r * 3, 3, 3, it, log_, out + r * 3, 3);
   else if (C == 2 && stride == 2 && ostride == 2)
     for (; r + 2 * VL <= n; r += 2 * VL) nan = nan | softmax_columns(2, x + r * 2, 2, 2, it, log_, out + r * 2, 2);
-  for (; r + VL <= n; r += VL) nan = nan | softmax_columns(1, x + r * stride, stride, (int)C, it, log_, out + r * ostride, ostride);
+  for (; r + VL <= n; r += VL)
+    nan = nan | softmax_columns(1, x + r * stride, stride, (int)C, it, log_, out + r * ostride, ostride);
   for (; r < n; ++r) bad |= softmax_short(x + r * stride, (int)C, inv_t, log_, out + r * ostride);
   if (!bad && !vany(nan)) return -1;
   for (r = 0; r < n; ++r) /* a row without a softmax came out as NaN (also where out is x) */
@@ -174,13 +177,15 @@ FKD_INLINE int64_t softmax_rows(const REAL *x, ptrdiff_t stride, int64_t n, int6
 }
 
 #define softmax_plain FN(softmax_plain)
-static int64_t softmax_plain(const REAL *x, ptrdiff_t stride, int64_t n, int64_t C, REAL inv_t, REAL *out, ptrdiff_t ostride) {
+static int64_t softmax_plain(const REAL *x, ptrdiff_t stride, int64_t n, int64_t C, REAL inv_t, REAL *out,
+                             ptrdiff_t ostride) {
   return softmax_rows(x, stride, n, C, inv_t, 0, out, ostride);
 }
 
 /* for 1 / T that a real does not hold, or nearly so: the rows are first brought near to where it does, in `out` */
 static int64_t softmax_scaled(const REAL *x, int64_t n, int64_t C, double inv_t, int log_, REAL *out) {
-  const double by = FKD_BITS == 32 ? 0x1p64 : 0x1p512, most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX, least = FKD_BITS == 32 ? FLT_MIN : DBL_MIN;
+  const double by = FKD_BITS == 32 ? 0x1p64 : 0x1p512, most = FKD_BITS == 32 ? FLT_MAX : DBL_MAX,
+               least = FKD_BITS == 32 ? FLT_MIN : DBL_MIN;
   const int up = inv_t > 1;
   const REAL f = (REAL)(up ? by : 1 / by);
   for (int64_t r = 0; r < n; ++r) {

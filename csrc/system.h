@@ -7,7 +7,8 @@
 #if defined(__GNUC__) || defined(__clang__) /* clang in the guise of MSVC's cl defines the second only */
 #if defined(__x86_64__)
 #define FKD_X86
-#if defined(_MSC_VER) /* there clang before version 21 hides the intrinsics of targets that are not those of the whole file */
+#if defined(_MSC_VER) /* there clang before version 21 hides the intrinsics of targets that are not those of the whole \
+                         file */
 #include <malloc.h>
 #pragma push_macro("_MSC_VER")
 #undef _MSC_VER
