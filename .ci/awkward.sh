@@ -4,7 +4,7 @@
 set -euo pipefail
 bin=$1
 settings=(HOME=/proc/self/home XDG_CACHE_HOME=/proc/self/cache TZ=Asia/Kathmandu LC_ALL=C)
-[ -d /usr/share/i18n/locales ] || bash "$(dirname "$0")/../tests/platforms/install.sh" locales || true
+[ -d /usr/share/i18n/locales ] || bash "$(dirname "$0")/../tests/platforms/install.sh" tr_TR -- locales || true
 if [ -d /usr/share/i18n/locales ]; then
     mkdir -p locales
     localedef -i tr_TR -f UTF-8 "$PWD/locales/tr_TR.UTF-8"

@@ -13,7 +13,7 @@ step "gcc, AddressSanitizer and UndefinedBehaviorSanitizer"
 FASTKD_C_BUILD=$WORK/c-gcc bash tests/c/run.sh sanitize
 
 step "clang, flags of the wheel"
-command -v clang > /dev/null || or_skip bash tests/platforms/install.sh clang
+or_skip bash tests/platforms/install.sh clang -- clang
 if command -v clang > /dev/null; then CC=clang FASTKD_C_BUILD=$WORK/c-clang bash tests/c/run.sh shipped; fi
 
 step "aarch64 under qemu, flags of the wheel"

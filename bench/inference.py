@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import common, networks
+from bench import common, networks, roofline
 from bench.common import Contender, optional
 
 CASES = [
@@ -198,6 +198,8 @@ def main() -> None:
             continue
         found = contenders(sizes, rows)
         common.throughput(found, rounds=rounds, sample_seconds=sample)
+        n_bytes = 4 * (networks.products(sizes) + sum(sizes[1:]) + rows * (sizes[0] + sizes[-1]))
+        roofline.note(found, roofline.least_seconds(n_bytes, 2 * rows * networks.products(sizes), 4))
         timer_ns = 0.0
         if rows == 1:
             timer_ns = common.timer_overhead_ns()

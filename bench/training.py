@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import common, networks
+from bench import common, networks, roofline
 from bench.common import Contender, optional
 
 CASES = [
@@ -240,6 +240,16 @@ def contenders(task: Task) -> list[Contender]:
     return found
 
 
+def least_seconds(task: Task) -> float:
+    """Forward, gradients of the weights, gradients of all inputs but the first; 12 operations of Adam a parameter."""
+    rows, products = len(task.order), networks.products(task.sizes)
+    steps = -(-rows // task.batch)
+    operations = rows * 2 * (3 * products - task.sizes[0] * task.sizes[1])
+    operations += 12 * steps * sum(w.size + b.size for w, b in task.layers)
+    data = [task.x, task.y, task.order] + ([] if task.soft is None else [task.soft])
+    return roofline.least_seconds(sum(array.nbytes for array in data), operations, 4)
+
+
 def main() -> None:
     options = common.arguments(__doc__)
     rounds, rows = (2, 10_000) if options.quick else (7, 100_000)
@@ -251,6 +261,7 @@ def main() -> None:
         task = make_task(sizes, batch, loss, rows)
         found = contenders(task)
         common.throughput(found, rounds=rounds, sample_seconds=1e-3)
+        roofline.note(found, least_seconds(task))
         print(f"\nloss before the epoch {loss64(task, task.layers):.4f}; after it:",
               ", ".join(f"{c.name} {c.notes['loss']:.6f}" for c in found))  # fmt: skip
         cases.append(common.case("training", row, found))

@@ -237,8 +237,11 @@ static double FN(fkd_exits_epoch)(const fkd_mlp *net, const fkd_exits *e, const 
   for (int64_t b = 0; b < n; b += batch) {
     const int64_t size = n - b < batch ? n - b : batch;
     exits_refresh(net, e, &x);
-    for (int64_t r = 0; r < size; r += FKD_ROWS)
-      loss += exits_rows(net, e, X, t, order + b + r, size - r < FKD_ROWS ? size - r : FKD_ROWS, 1.0 / (double)size, r > 0, &x);
+    for (int64_t r = 0; r < size; r += FKD_ROWS) {
+      const int64_t rows = size - r < FKD_ROWS ? size - r : FKD_ROWS, left = n - b - r - rows;
+      mlp_fetch(net->sizes[0], net->sizes[net->layers], X, t, order + b + r + rows, left < rows ? left : rows);
+      loss += exits_rows(net, e, X, t, order + b + r, rows, 1.0 / (double)size, r > 0, &x);
+    }
     if (l2 > 0) exits_decay(&x, l2);
     ++*step;
     if (o->kind == FKD_ADAM) adam_step(x.k.w, x.k.g, x.k.m, x.k.v, x.wide, o, *step);

@@ -26,6 +26,7 @@ enum { FKD_IDENTITY = 0, FKD_RELU = 1, FKD_TANH = 2, FKD_GELU = 3 };    /* fkd_m
 enum { FKD_CLASSES = 0, FKD_SQUARED = 1, FKD_QUANTILE = 2 };            /* fkd_targets.kind */
 enum { FKD_DENSE = 0, FKD_LSTM = 1, FKD_CNN = 2 };                      /* fkd_network.kind */
 enum { FKD_LAST = 0, FKD_MEAN = 1, FKD_MAX = 2 };                       /* fkd_network.pooling */
+enum { FKD_FULL = 0, FKD_BFLOAT16 = 1 };                                /* fkd_network.weights */
 enum { FKD_ROWWISE = 0, FKD_GLOBAL = 1, FKD_MSE = 2 };                  /* how gradient_match compares gradients */
 enum { FKD_OHLCV4 = 0, FKD_REGIME3 = 1, FKD_CONDENSE6 = 2, FKD_RICH = 3 }; /* fkd_recipe.kind */
 enum { FKD_RAISE = 0, FKD_RESET = 1, FKD_BRIDGE = 2 };                  /* fkd_feed.on_gap */
@@ -53,9 +54,10 @@ typedef struct {
  * head.sizes[0] = widths[layers]. FKD_DENSE has layers = 0, steps = kernel = 1: the head alone. Parameters, flat, layer by layer:
  *   LSTM: W (n_in + units + 1, 4 units), rows the inputs, the state, the bias; columns the gates i, f, g, o
  *   CNN:  W (kernel, n_in, channels), then the bias (channels)
- * and then those of the head. */
+ * and then those of the head. `weights` FKD_BFLOAT16 (LSTM, float): packed, and so predicted with, W of the LSTM layers is rounded to
+ * bfloat16, to nearest with ties to even; biases, head and sums are not. Training does not look at it. */
 typedef struct {
-  int kind, layers, pooling;
+  int kind, layers, pooling, weights;
   int64_t steps, kernel, widths[FKD_MAX_LAYERS + 1];
   fkd_mlp head;
 } fkd_network;

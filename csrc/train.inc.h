@@ -6,6 +6,7 @@
 #define net_epoch FN(fkd_network_epoch)
 #define net_step FN(net_step)
 #define net_bare FN(net_bare)
+#define net_clear FN(net_clear)
 
 static fkd_network net_bare(const fkd_mlp *head) {
   fkd_network net = {.kind = FKD_DENSE, .head = *head, .steps = 1, .kernel = 1};
@@ -20,8 +21,8 @@ static void net_refresh(const fkd_network *net, net_work *k) {
 }
 
 /* forward and backward of some rows, picked by order, if given; returns the sum of their losses */
-static double net_chunk(const fkd_network *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t rows, double scale, int add,
-                        net_work *k) {
+static double net_chunk(const fkd_network *net, const REAL *X, const FN(fkd_targets) * t, const int64_t *order,
+                        int64_t rows, double scale, int add, net_work *k) {
   const fkd_mlp *head = &net->head;
   mlp_targets(t, head->sizes[head->layers], order, rows, &k->head);
   if (net->kind == FKD_DENSE) {
@@ -30,7 +31,8 @@ static double net_chunk(const fkd_network *net, const REAL *X, const FN(fkd_targ
   }
   const int L = net->layers;
   const int64_t n = net->widths[L], ld = net_ld(net, L), lda = mlp_ld(head, 0);
-  const ptrdiff_t by_row = net->kind == FKD_LSTM ? ld : net_span(net) * ld, by_step = net->kind == FKD_LSTM ? rows * ld : ld;
+  const ptrdiff_t by_row = net->kind == FKD_LSTM ? ld : net_span(net) * ld,
+                  by_step = net->kind == FKD_LSTM ? rows * ld : ld;
   REAL *a = k->head.a[0];
   if (net->kind == FKD_LSTM) lstm_forward(net, X, order, rows, k);
   else cnn_forward(net, X, order, rows, k);
@@ -48,21 +50,28 @@ static double net_chunk(const fkd_network *net, const REAL *X, const FN(fkd_targ
   return loss;
 }
 
-static double net_gradient(const fkd_network *net, const REAL *params, const REAL *X, const FN(fkd_targets) *t, int64_t n, double l2, REAL *grad,
-                           REAL *scratch) {
+/* padding of the gradient, where the backward pass does not write all of it */
+static void net_clear(net_work *k) {
+  memset(k->head.g, 0, (size_t)k->head.wide * sizeof(REAL));
+  if (k->wide) memset(k->g, 0, (size_t)k->wide * sizeof(REAL));
+}
+
+static double net_gradient(const fkd_network *net, const REAL *params, const REAL *X, const FN(fkd_targets) * t,
+                           int64_t n, double l2, REAL *grad, REAL *scratch) {
   const fkd_mlp *head = &net->head;
   const int64_t most = net_rows(net), out = head->sizes[head->layers];
   net_work k;
   double loss = 0;
   net_carve(net, n < most ? n : most, scratch, &k);
   mlp_pack(head, body_pack(net, params, k.w), k.head.w);
-  if (k.wide) memset(k.g, 0, (size_t)k.wide * sizeof(REAL));
+  net_clear(&k);
   net_refresh(net, &k);
   for (int64_t r = 0; r < n; r += most) {
     FN(fkd_targets) part = *t;
     part.labels = t->labels ? t->labels + r : NULL, part.weights = t->weights ? t->weights + r : NULL;
     part.teacher = t->teacher ? t->teacher + r * out : NULL, part.values = t->values ? t->values + r * out : NULL;
-    loss += net_chunk(net, X + r * net->steps * net->widths[0], &part, NULL, n - r < most ? n - r : most, 1.0 / (double)n, r > 0, &k);
+    loss += net_chunk(net, X + r * net->steps * net->widths[0], &part, NULL, n - r < most ? n - r : most,
+                      1.0 / (double)n, r > 0, &k);
   }
   loss /= (double)n;
   if (l2 > 0) loss += body_decay(net, l2, k.w, k.g) + mlp_decay(head, l2, k.head.w, k.head.g);
@@ -75,8 +84,9 @@ static void net_step(REAL *w, const REAL *g, REAL *m, REAL *v, int64_t n, const 
   else sgd_step(w, g, m, n, o->learning_rate, o->momentum);
 }
 
-static double net_epoch(const fkd_network *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t n, int64_t batch, double l2,
-                        const fkd_optimizer *o, REAL *params, REAL *m, REAL *v, int64_t *step, REAL *scratch) {
+static double net_epoch(const fkd_network *net, const REAL *X, const FN(fkd_targets) * t, const int64_t *order,
+                        int64_t n, int64_t batch, double l2, const fkd_optimizer *o, REAL *params, REAL *m, REAL *v,
+                        int64_t *step, REAL *scratch) {
   const fkd_mlp *head = &net->head;
   const int64_t most = net_rows(net);
   net_work k;
@@ -85,12 +95,16 @@ static double net_epoch(const fkd_network *net, const REAL *X, const FN(fkd_targ
   mlp_pack(head, body_pack(net, params, k.w), k.head.w);
   mlp_pack(head, body_pack(net, m, k.m), k.head.m);
   if (o->kind == FKD_ADAM) mlp_pack(head, body_pack(net, v, k.v), k.head.v);
-  if (k.wide) memset(k.g, 0, (size_t)k.wide * sizeof(REAL));
+  net_clear(&k);
   for (int64_t b = 0; b < n; b += batch) {
     const int64_t size = n - b < batch ? n - b : batch;
     net_refresh(net, &k);
-    for (int64_t r = 0; r < size; r += most)
-      loss += net_chunk(net, X, t, order + b + r, size - r < most ? size - r : most, 1.0 / (double)size, r > 0, &k);
+    for (int64_t r = 0; r < size; r += most) {
+      const int64_t rows = size - r < most ? size - r : most, left = n - b - r - rows;
+      if (net->kind == FKD_DENSE)
+        mlp_fetch(head->sizes[0], head->sizes[head->layers], X, t, order + b + r + rows, left < rows ? left : rows);
+      loss += net_chunk(net, X, t, order + b + r, rows, 1.0 / (double)size, r > 0, &k);
+    }
     if (l2 > 0) mlp_decay(head, l2, k.head.w, k.head.g), body_decay(net, l2, k.w, k.g);
     ++*step;
     net_step(k.head.w, k.head.g, k.head.m, k.head.v, k.head.wide, o, *step);
@@ -113,14 +127,15 @@ static int64_t FN(fkd_mlp_scratch)(const fkd_mlp *net, int64_t rows) {
   return FN(fkd_network_scratch)(&whole, rows);
 }
 
-static double FN(fkd_mlp_gradient)(const fkd_mlp *net, const REAL *params, const REAL *X, const FN(fkd_targets) *t, int64_t n, double l2, REAL *grad,
-                                   REAL *scratch) {
+static double FN(fkd_mlp_gradient)(const fkd_mlp *net, const REAL *params, const REAL *X, const FN(fkd_targets) * t,
+                                   int64_t n, double l2, REAL *grad, REAL *scratch) {
   const fkd_network whole = net_bare(net);
   return net_gradient(&whole, params, X, t, n, l2, grad, scratch);
 }
 
-static double FN(fkd_mlp_epoch)(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) *t, const int64_t *order, int64_t n, int64_t batch, double l2,
-                                const fkd_optimizer *o, REAL *params, REAL *m, REAL *v, int64_t *step, REAL *scratch) {
+static double FN(fkd_mlp_epoch)(const fkd_mlp *net, const REAL *X, const FN(fkd_targets) * t, const int64_t *order,
+                                int64_t n, int64_t batch, double l2, const fkd_optimizer *o, REAL *params, REAL *m,
+                                REAL *v, int64_t *step, REAL *scratch) {
   const fkd_network whole = net_bare(net);
   return net_epoch(&whole, X, t, order, n, batch, l2, o, params, m, v, step, scratch);
 }

@@ -7,6 +7,7 @@
  *   V, VI         a vector of VL reals, of VL integers of the same width; a comparison gives a VI of -1 (true) and 0
  *   + - * / on V, + - & | ~ >> on VI     plain operators (VL = 1: V is REAL itself)
  *   vset1 vload vstore vmin vmax vsel vfma vsqrt vabs vasint vasreal vshl vany VCMP
+ *   vgate(x, by)   x where by > 0, else 0
  *   vimin vimax   of 32-bit integers, only where FKD_VIMIN is defined
  *   load_part(p, have, fill), store_part(p, have, x)   the first `have` (>= 1) of VL reals; nothing beyond is touched
  *   fold_sum(x), fold_max(x)   over the lanes of one vector: lane i with lane i + VL / 2, then VL / 4 ...
@@ -33,6 +34,7 @@
 #define vasint FN(vasint)
 #define vasreal FN(vasreal)
 #define vany FN(vany)
+#define vgate FN(vgate)
 #define vimin FN(vimin)
 #define vimax FN(vimax)
 #define vshl FN(vshl)
@@ -43,12 +45,27 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FKD_INLINE static __forceinline
+#define FKD_NOINLINE __declspec(noinline)
+#define FKD_HIDE(p) ((void)0)
+#define FKD_KEEP(x) ((void)0)
 #define FKD_PREFETCH(p) ((void)(p))
 #define FKD_PREFETCH_FAR(p) ((void)(p))
 #define FKD_UNROLL
 #define FKD_UNROLL_32
 #else
 #define FKD_INLINE static inline __attribute__((always_inline, unused))
+#define FKD_NOINLINE __attribute__((noinline))
+#define FKD_HIDE(p) __asm__("" : "+r"(p)) /* the compiler may not know where p came from */
+/* the vector x stays in a register: else the compiler may load it again for each use */
+#if defined(FKD_AVX512)
+#define FKD_KEEP(x) __asm__("" : "+v"(x))
+#elif defined(FKD_AVX2) || defined(FKD_SSE2)
+#define FKD_KEEP(x) __asm__("" : "+x"(x))
+#elif defined(FKD_NEON)
+#define FKD_KEEP(x) __asm__("" : "+w"(x))
+#else
+#define FKD_KEEP(x) ((void)0)
+#endif
 #define FKD_PREFETCH(p) __builtin_prefetch(p)
 #define FKD_PREFETCH_FAR(p) __builtin_prefetch(p, 0, 2) /* into L2 */
 #if defined(__clang__) /* before version 17 it ignores GCC's pragma in silence */
@@ -204,6 +221,16 @@ FKD_INLINE V vsqrt(V x) { return vsqrtq_f64(x); }
 FKD_INLINE int vany(VI m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 #endif
 #endif
+#endif
+
+#if defined(FKD_AVX512) /* a mask of bits all the way: comparisons of plain vectors pass through a vector of -1 and 0 */
+#if FKD_BITS == 32
+FKD_INLINE V vgate(V x, V by) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(by, _mm512_setzero_ps(), _CMP_GT_OQ), x); }
+#else
+FKD_INLINE V vgate(V x, V by) { return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(by, _mm512_setzero_pd(), _CMP_GT_OQ), x); }
+#endif
+#else
+FKD_INLINE V vgate(V x, V by) { return vsel(VCMP(by, >, vset1(0)), x, vset1(0)); }
 #endif
 
 /* ---- parts of vectors, and sums over lanes ---- */

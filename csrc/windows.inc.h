@@ -1,7 +1,8 @@
 /* windows.inc.h: prediction of networks with a body: whole windows, and an LSTM step by step.
  *
- * Packed: shift and factor of each feature, the body's and the head's matrices. An LSTM goes through all layers step by step, so that it
- * needs memory for one step only; a row of `a` is [inputs, state], the bias is added by the product. */
+ * Packed: shift and factor of each feature, the body's matrices (an LSTM's as bfloat.inc.h has them, if asked for) and
+ * the head's. An LSTM goes through all layers step by step, so that it needs memory for one step only; a row of `a` is
+ * [inputs, state], the bias is added by the product. */
 
 #define window_work FN(window_work)
 #define window_carve FN(window_carve)
@@ -9,6 +10,8 @@
 #define window_step FN(window_step)
 #define window_cnn FN(window_cnn)
 #define packed_head FN(packed_head)
+#define window_narrow FN(window_narrow)
+#define window_body FN(window_body)
 #define pool_step FN(pool_step)
 
 typedef struct {
@@ -36,18 +39,38 @@ static void window_carve(const fkd_network *net, int64_t rows, REAL *base, windo
   k->used = at;
 }
 
+/* only float has narrower weights */
+FKD_INLINE int window_narrow(const fkd_network *net) {
+  return FKD_BITS == 32 && net->kind == FKD_LSTM && net->weights == FKD_BFLOAT16;
+}
+
+/* reals of layer l's packed matrix */
+FKD_INLINE int64_t window_body(const fkd_network *net, int l) {
+#if FKD_BITS == 32
+  if (window_narrow(net)) return bfloat_body(net, l);
+#endif
+  return net_body(net, l);
+}
+
 FKD_INLINE int64_t packed_head(const fkd_network *net) {
   int64_t n = (2 * net->widths[0] + 15) / 16 * 16;
-  for (int l = 0; l < net->layers; ++l) n += net_body(net, l);
+  for (int l = 0; l < net->layers; ++l) n += window_body(net, l);
   return (n + 15) / 16 * 16;
 }
 
 static int64_t FN(fkd_network_packed)(const fkd_network *net) { return packed_head(net) + mlp_wide(&net->head); }
 
-static void FN(fkd_network_pack)(const fkd_network *net, const REAL *params, const REAL *shift, const REAL *factor, REAL *packed) {
+static void FN(fkd_network_pack)(const fkd_network *net, const REAL *params, const REAL *shift, const REAL *factor,
+                                 REAL *packed) {
   const int64_t F = net->widths[0];
   for (int64_t i = 0; i < F; ++i) packed[i] = shift ? shift[i] : 0, packed[F + i] = factor ? factor[i] : 1;
-  mlp_pack(&net->head, body_pack(net, params, packed + (2 * F + 15) / 16 * 16), packed + packed_head(net));
+  REAL *body = packed + (2 * F + 15) / 16 * 16;
+#if FKD_BITS == 32
+  const REAL *head = window_narrow(net) ? bfloat_pack(net, params, body) : body_pack(net, params, body);
+#else
+  const REAL *head = body_pack(net, params, body);
+#endif
+  mlp_pack(&net->head, head, packed + packed_head(net));
 }
 
 static int64_t FN(fkd_network_predict_scratch)(const fkd_network *net, int64_t rows) {
@@ -66,18 +89,25 @@ static void pool_step(int pooling, const REAL *h, ptrdiff_t ld, int64_t count, i
 }
 
 /* one step of all layers; row r's features are x + r * stride */
-static void window_step(const fkd_network *net, const REAL *packed, const REAL *x, ptrdiff_t stride, int64_t rows, window_work *k) {
+static void window_step(const fkd_network *net, const REAL *packed, const REAL *x, ptrdiff_t stride, int64_t rows,
+                        window_work *k) {
   const int64_t F = net->widths[0];
   const REAL *w = packed + (2 * F + 15) / 16 * 16;
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t i = 0; i < F; ++i) k->a[0][r * net_ld(net, 0) + i] = (x[r * stride + i] - packed[i]) * packed[F + i];
   for (int l = 0; l < net->layers; ++l) {
-    const int64_t in = net->widths[l], n = net->widths[l + 1], up = round_up(n), ld = net_ld(net, l), ldg = leading(4 * up);
-    lstm_gates(k->a[l], ld, w, in + n, up, rows, k->gates, ldg);
+    const int64_t in = net->widths[l], n = net->widths[l + 1], up = round_up(n), ld = net_ld(net, l),
+                  ldg = leading(4 * up);
+#if FKD_BITS == 32
+    if (window_narrow(net)) bfloat_gates(k->a[l], ld, w, in + n, up, rows, k->gates, ldg);
+    else
+#endif
+      lstm_gates(k->a[l], ld, w, in + n, up, rows, k->gates, ldg);
     lstm_cell(rows, up, k->gates, ldg, k->c[l], k->c[l], NULL, k->a[l] + in, ld, NULL, 0);
     if (l + 1 < net->layers)
-      for (int64_t r = 0; r < rows; ++r) memcpy(k->a[l + 1] + r * net_ld(net, l + 1), k->a[l] + r * ld + in, (size_t)n * sizeof(REAL));
-    w += net_body(net, l);
+      for (int64_t r = 0; r < rows; ++r)
+        memcpy(k->a[l + 1] + r * net_ld(net, l + 1), k->a[l] + r * ld + in, (size_t)n * sizeof(REAL));
+    w += window_body(net, l);
   }
 }
 
@@ -90,7 +120,8 @@ static void window_lstm(const fkd_network *net, const REAL *packed, const REAL *
   }
   for (int64_t t = 0; t < T; ++t) {
     window_step(net, packed, X + t * F, T * F, rows, k);
-    if (net->pooling != FKD_LAST || t + 1 == T) pool_step(net->pooling, k->a[L - 1] + net->widths[L - 1], last, t, rows, n, k->pooled);
+    if (net->pooling != FKD_LAST || t + 1 == T)
+      pool_step(net->pooling, k->a[L - 1] + net->widths[L - 1], last, t, rows, n, k->pooled);
   }
   if (net->pooling == FKD_MEAN)
     for (int64_t i = 0; i < rows * n; ++i) k->pooled[i] *= (REAL)(1 / (double)T);
@@ -102,7 +133,8 @@ static void window_cnn(const fkd_network *net, const REAL *packed, const REAL *X
   const REAL *w = packed + (2 * F + 15) / 16 * 16;
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t t = 0; t < T; ++t)
-      for (int64_t i = 0; i < F; ++i) k->a[0][(r * span + left + t) * F + i] = (X[(r * T + t) * F + i] - packed[i]) * packed[F + i];
+      for (int64_t i = 0; i < F; ++i)
+        k->a[0][(r * span + left + t) * F + i] = (X[(r * T + t) * F + i] - packed[i]) * packed[F + i];
   cnn_pads(net, k->a[0], F, rows);
   for (int l = 0; l < L; ++l) {
     cnn_layer(net, l, w, k->a[l & 1], rows, k->a[(l + 1) & 1]);
@@ -114,8 +146,8 @@ static void window_cnn(const fkd_network *net, const REAL *packed, const REAL *X
     for (int64_t r = 1; r < rows; ++r) memmove(k->pooled + r * n, k->pooled + r * ld, (size_t)n * sizeof(REAL));
 }
 
-static int64_t FN(fkd_network_predict)(const fkd_network *net, const REAL *packed, const REAL *X, int64_t n, int softmax, REAL *out,
-                                       REAL *scratch) {
+static int64_t FN(fkd_network_predict)(const fkd_network *net, const REAL *packed, const REAL *X, int64_t n,
+                                       int softmax, REAL *out, REAL *scratch) {
   const int64_t size = net->steps * net->widths[0], C = net->head.sizes[net->head.layers];
   window_work k;
   int64_t bad = 0;
@@ -133,15 +165,16 @@ static int64_t FN(fkd_network_predict)(const fkd_network *net, const REAL *packe
   return bad;
 }
 
-/* state: of each layer h, then c; what pooling has gathered, of a mean the sum and what rounding has taken from it (Kahan); the number of
- * steps, high * 2^24 + low */
+/* state: of each layer h, then c; what pooling has gathered, of a mean the sum and what rounding has taken from it
+ * (Kahan); the number of steps, high * 2^24 + low */
 static int64_t FN(fkd_network_state)(const fkd_network *net) {
   int64_t n = (net->pooling == FKD_MEAN ? 2 : 1) * net->widths[net->layers] + 2;
   for (int l = 1; l <= net->layers; ++l) n += 2 * net->widths[l];
   return n;
 }
 
-static int FN(fkd_network_push)(const fkd_network *net, const REAL *packed, REAL *state, const REAL *x, int softmax, REAL *out, REAL *scratch) {
+static int FN(fkd_network_push)(const fkd_network *net, const REAL *packed, REAL *state, const REAL *x, int softmax,
+                                REAL *out, REAL *scratch) {
   const int L = net->layers;
   const int64_t n = net->widths[L], C = net->head.sizes[net->head.layers];
   window_work k;

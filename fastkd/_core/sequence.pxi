@@ -22,6 +22,7 @@ cdef int64_t fill_network(fkd.fkd_network *net, str kind, int64_t steps, tuple w
     checked_total(total, "a network")
     checked_total(steps * kernel_size * max(widths), "a window")
     net.kind, net.layers, net.pooling = BODIES[kind], <int>(len(widths) - 1), POOLINGS[pooling]
+    net.weights = fkd.FKD_FULL
     net.steps, net.kernel = steps, kernel_size
     for i in range(net.layers + 1):
         net.widths[i] = widths[i]

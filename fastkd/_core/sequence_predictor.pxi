@@ -16,15 +16,25 @@ cdef class SequencePredictorCore:
     cdef readonly int64_t n_features
     cdef readonly int64_t n_outputs
     cdef readonly object dtype
+    cdef readonly str weights
 
-    def __cinit__(self, SequenceKernel kernel not None, params, shift=None, factor=None, on_nan="nan", names=None):
+    def __cinit__(self, SequenceKernel kernel not None, params, shift=None, factor=None, on_nan="nan", names=None, weights=None):
         if on_nan not in ("nan", "raise"):
             raise ValueError(f"on_nan must be 'nan' or 'raise'; got {on_nan!r}")
+        weights = kernel.dtype.name if weights is None else weights
+        if weights not in (kernel.dtype.name, "bfloat16"):
+            raise ValueError(f"weights must be {kernel.dtype.name!r}, as the model has them, or 'bfloat16'; got {weights!r}")
+        cdef bint narrow = weights == "bfloat16"
+        if narrow and (kernel.net.kind != fkd.FKD_LSTM or not kernel.single):
+            raise ValueError("weights='bfloat16' needs an LSTM of dtype float32; "
+                             f"got {kernel.kind} of {kernel.dtype.name}: only an LSTM reads all its weights at each step")
         cdef cnp.ndarray p = require_plain(params, kernel.typenum, (kernel.n_parameters,), "params")
         for name, x in (("shift", shift), ("factor", factor)):
             if x is not None:
                 require_plain(x, kernel.typenum, kernel.input_shape[1:], name)
         self.net, self.typenum, self.dtype, self.raises = kernel.net, kernel.typenum, kernel.dtype, on_nan == "raise"
+        self.net.weights = fkd.FKD_BFLOAT16 if narrow else fkd.FKD_FULL
+        self.weights = weights
         self.n_steps, self.n_features = kernel.input_shape
         self.n_outputs = kernel.n_outputs
         self.table, self.single, self.names = T, kernel.single, names

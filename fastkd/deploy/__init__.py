@@ -4,7 +4,7 @@ from typing import Any
 
 from fastkd.deploy.risk_monitor import RiskEvent, RiskMonitor
 from fastkd.models.predictor import Predictor
-from fastkd.models.sequence_predictor import SequencePredictor, SequenceStream
+from fastkd.models.sequence_predictor import SequencePredictor, SequenceStream, WeightsChange
 
 # loaded at first use
 _EXPORT = {"ExportError", "ExportReport", "FixedPredictor", "export_c", "export_onnx", "export_verilog"}
@@ -18,6 +18,7 @@ __all__ = [
     "RiskMonitor",
     "SequencePredictor",
     "SequenceStream",
+    "WeightsChange",
     "export_c",
     "export_onnx",
     "export_verilog",

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastkd.evaluation import EvaluationReport, agreement, class_shares, evaluation_report
 from fastkd.experiments.distilling_desks import distilling_desks
+from fastkd.experiments.exported import measure_export
 from fastkd.experiments.federation import robust_federation
 from fastkd.experiments.few_rows import few_rows
 from fastkd.experiments.generations import generations_on_candles
@@ -126,6 +127,7 @@ def run_demo(
         distillation=distillation,
         condensed=condensed,
         latency=latency,
+        exported=measure_export(student, data.X_test, data.X_train),
         seconds=perf_counter() - began,
     )
 

@@ -40,6 +40,7 @@ def findings(result: DemoResult) -> list[str]:
         *_on_distillation(result),
         *_on_condensation(result),
         *_on_latency(result),
+        *_on_export(result),
     ]
 
 
@@ -252,6 +253,16 @@ def _on_latency(result: DemoResult) -> list[str]:
             f"{what} takes {ours.p50:.2f} µs (median), {ours.p99:.2f} µs (p99) from Python, {compared} the same "
             f"network in NumPy ({theirs.p50:.2f} µs)."
         )
+    return said
+
+
+def _on_export(result: DemoResult) -> list[str]:
+    said = []
+    for c in result.exported:
+        text = f"As C of its own (fastkd export), {c.name}, the student has {c.constant_bytes:,} bytes of weights"
+        if c.ns is not None and c.agreement is not None:
+            text += f", takes {c.ns:.0f} ns a row, and gives {100 * c.agreement:.2f} % of the test rows Python's class"
+        said.append(f"{text}.")
     return said
 
 

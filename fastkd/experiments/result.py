@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastkd.evaluation import Evaluation, EvaluationReport
+from fastkd.experiments.exported import Exported
 from fastkd.experiments.latency import Latency
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class DemoResult:
     condensed: CondenseReport | None
     latency: tuple[tuple[Latency, Latency], ...]
     seconds: float
+    exported: tuple[Exported, ...] = ()
 
     @property
     def compression(self) -> float:

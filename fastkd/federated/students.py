@@ -13,6 +13,7 @@ from fastkd.federated.client import Client, labeled
 from fastkd.federated.local import has_weights
 from fastkd.federated.messages import Assignment, Failure, Predictions
 from fastkd.federated.predictions import encode, in_range, sharpen
+from fastkd.models._classification import NetworkClassifier
 from fastkd.models.adapters import MIN_PROBABILITY, as_model
 from fastkd.models.classifier import MLPClassifier
 
@@ -151,6 +152,10 @@ class Student:
         self.trained = True
 
     def _passes(self, X: Any, y: Any, epochs: int, **teacher: Any) -> None:
+        if isinstance(self.model, NetworkClassifier):
+            if epochs:
+                self.model.partial_fit(X, y, passes=epochs, **teacher)
+            return
         for _ in range(epochs):
             self.model.partial_fit(X, y, **teacher)
 

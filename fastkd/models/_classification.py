@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastkd.losses import softmax
-from fastkd.models._hyperparameters import checked_dtype, checked_temperature, real
+from fastkd.models._hyperparameters import checked_dtype, checked_temperature, integer, real
 from fastkd.models._inputs import feature_names, pair
 from fastkd.models._network import HeldOut, Network
 from fastkd.models._signal import Signal, classification_scores, labelled_accuracy
@@ -76,14 +76,17 @@ class NetworkClassifier(Network):
         return self
 
     def partial_fit(
-        self, X, y=None, *, classes=None, teacher_logits=None, soft_labels=None, sample_weight=None
+        self, X, y=None, *, classes=None, teacher_logits=None, soft_labels=None, sample_weight=None, passes=1
     ) -> Self:
         """One pass over the rows, going on from the present weights and optimizer; returns self.
+
+        `passes` of them do what as many calls would, but rows and targets are checked and scaled once.
 
         The first call makes the weights if `fit` or `initialize` has not; `classes` then names all labels to come.
         With `scale` it fits the scaler on its rows if there is none yet; later calls leave the scaler as it is.
         Other arguments as for `fit`.
         """
+        integer("passes", passes, low=1)
         signal_arguments = (y, teacher_logits, soft_labels, sample_weight)
         if not self.__sklearn_is_fitted__():
             rows = self._training_rows(X)
@@ -99,7 +102,7 @@ class NetworkClassifier(Network):
             rows, signal, _ = self._read(rows, *signal_arguments, self.classes_, fitted=True)
         if self.scaler is None:
             self.fit_scaler(rows)
-        self._one_pass(self._used_rows(rows), signal)
+        self._pass(self._used_rows(rows), signal, passes)
         return self
 
     def gradient(

@@ -187,16 +187,17 @@ class Network(Estimator):
     def _evaluate(self, kernel: Any, X: np.ndarray, signal: Signal, parameters: np.ndarray):
         return self._scores(kernel.forward(parameters, X), signal)
 
-    def _one_pass(self, X: np.ndarray, signal: Signal) -> None:
+    def _pass(self, X: np.ndarray, signal: Signal, passes: int = 1) -> None:
         check_training(self)
         self._check_loss()
         plan = Plan(self._kernel, X, self._targets(signal), None, self, False)
-        loss = one_epoch(plan, self._run)
-        if np.isnan(loss):
-            raise ValueError(
-                "the loss is not a number; the weights are as before. Lower learning_rate or scale the features"
-            )
-        self.n_iter_ = self._run.n_iter
+        for _ in range(passes):
+            loss = one_epoch(plan, self._run)
+            if np.isnan(loss):
+                raise ValueError(
+                    "the loss is not a number; the weights are as before. Lower learning_rate or scale the features"
+                )
+            self.n_iter_ = self._run.n_iter
 
     # -- copies, files, deployment ------------------------------------------------------------------------------------
 

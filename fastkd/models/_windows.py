@@ -67,6 +67,10 @@ class SequenceClassifier(NetworkClassifier):
         self.classes_ = np.arange(n_outputs)
         return self
 
-    def predictor(self, *, on_nan: str = "nan"):
-        """A `fastkd.deploy.SequencePredictor` of the weights as they are now, the scaler included."""
-        return SequencePredictor(self, on_nan=on_nan)
+    def predictor(self, *, on_nan: str = "nan", weights: str | None = None, calibration: Any = None):
+        """A `fastkd.deploy.SequencePredictor` of the weights as they are now, the scaler included.
+
+        weights="bfloat16" reads an LSTM's weights in half the bytes; what that changes is measured on `calibration`
+        windows and told by the predictor.
+        """
+        return SequencePredictor(self, on_nan, weights, calibration)

@@ -177,7 +177,7 @@ patience, dtype, random_state, verbose, momentum, lr_schedule, n_init, tol, n_it
         self._check_outputs(signal)
         if self.scaler is None:
             self.fit_scaler(rows)
-        self._one_pass(self._used_rows(rows), signal)
+        self._pass(self._used_rows(rows), signal)
         return self
 
     def gradient(self, X, y=None, *, sample_weight=None) -> tuple[float, np.ndarray]:

@@ -1,11 +1,38 @@
 """SequencePredictor: a trained LSTM or CNN, frozen, for one window at a time; and an LSTM's state between ticks."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastkd._core._native import SequencePredictorCore, StreamCore
 from fastkd.models._thaw import thawed
+
+DRAWN = 256  # windows on which a change is measured if none are given
+
+
+@dataclass(frozen=True)
+class WeightsChange:
+    """What narrower weights change in the probabilities of some windows.
+
+    Attributes
+    ----------
+    largest, mean : float
+        Absolute change of a probability.
+    classes : int
+        Windows whose most probable class is another one.
+    windows : int
+        Windows that were measured.
+    drawn : bool
+        They were drawn at random: standard normal, scaled as the model's training data. Give real ones for a figure
+        that means something for them.
+    """
+
+    largest: float
+    mean: float
+    classes: int
+    windows: int
+    drawn: bool
 
 
 class SequencePredictor(SequencePredictorCore):
@@ -20,11 +47,24 @@ class SequencePredictor(SequencePredictorCore):
         Fitted. Its `scaler` is applied to each step, in the model's dtype.
     on_nan : {"nan", "raise"}
         A window with a NaN or infinity gives a row of NaN, or a ValueError.
+    weights : {None, "bfloat16"}
+        None (or the name of the model's dtype): as the model has them. "bfloat16", for an LSTM in float32: the
+        matrices of the LSTM layers are rounded to bfloat16 (8 significant bits), to nearest with ties to even;
+        biases, head and all sums stay float32. One window of 150 units then takes about half the time, because each
+        step reads all weights from the cache. What that changes is measured at once: see `change`. It is a choice of
+        the predictor; the model, and what `save` writes, stay as they are.
+    calibration : (n, n_steps, n_features) array, optional
+        With weights="bfloat16": raw windows to measure the change on, such as those of the validation period. By
+        default 256 windows are drawn from a normal distribution with a fixed seed.
 
     Attributes
     ----------
     classes_ : (n_classes,) array
         `argmax` gives the index into it.
+    weights : str
+        The type of the LSTM's weights.
+    change : WeightsChange or None
+        How far probabilities are from those with the model's own weights; None if these are used. The repr shows it.
     n_steps, n_features, n_outputs, dtype
 
     Examples
@@ -39,9 +79,17 @@ class SequencePredictor(SequencePredictorCore):
     ...     step = stream.push(row)
     >>> bool(np.allclose(step, out, atol=1e-6))
     True
+    >>> model = LSTMClassifier(units=8, random_state=0).initialize((5, 2), 3)
+    >>> narrow = model.predictor(weights="bfloat16", calibration=window[None])
+    >>> narrow.change.windows, narrow.change.drawn, narrow.change.largest < 0.01
+    (1, False, True)
     """
 
-    def __new__(cls, model: Any, on_nan: str = "nan") -> "SequencePredictor":
+    change: WeightsChange | None
+
+    def __new__(
+        cls, model: Any, on_nan: str = "nan", weights: str | None = None, calibration: Any = None
+    ) -> "SequencePredictor":
         kernel = getattr(model, "_kernel", None)
         if kernel is None and hasattr(model, "_check_fitted"):
             model._check_fitted()
@@ -56,17 +104,37 @@ class SequencePredictor(SequencePredictorCore):
             if not (np.isfinite(shift).all() and np.isfinite(factor).all()):
                 raise ValueError(f"the scaler overflows {kernel.dtype}; its mean_ is too large or scale_ too small")
         names = getattr(model, "feature_names_in_", None)
-        return cls._packed((kernel, model.parameters, shift, factor, on_nan, names), model.classes_)
+        arguments = kernel, model.parameters, shift, factor, on_nan, names
+        predictor = cls._packed((*arguments, weights), model.classes_)
+        if predictor.weights == kernel.dtype.name:
+            if calibration is not None:
+                raise ValueError("calibration measures what weights='bfloat16' changes; give both or neither")
+            return predictor
+        if drawn := calibration is None:
+            calibration = np.random.default_rng(0).standard_normal((DRAWN, *kernel.input_shape))
+            if scaler is not None:
+                calibration = calibration * scaler.scale_ + scaler.mean_
+            calibration = calibration.astype(kernel.dtype)
+        predictor.change = _change(cls._packed((*arguments, None), model.classes_), predictor, calibration, drawn)
+        return predictor
 
     @classmethod
     def _packed(cls, arguments: tuple[Any, ...], classes: np.ndarray) -> "SequencePredictor":
         predictor = super().__new__(cls, *arguments)
         predictor._arguments = arguments  # for copies and other processes
-        predictor.classes_ = classes
+        predictor.classes_, predictor.change = classes, None
         return predictor
 
     def __reduce__(self):
-        return thawed, (type(self), self._arguments, self.classes_)
+        return thawed, (type(self), self._arguments, self.classes_), {"change": self.change}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.change = state["change"]
+
+    def __repr__(self) -> str:
+        change = f", change={self.change}" if self.change else ""
+        shape = f"n_steps={self.n_steps}, n_features={self.n_features}, n_outputs={self.n_outputs}"
+        return f"{type(self).__name__}({shape}, weights={self.weights!r}{change})"
 
     def stream(self) -> "SequenceStream":
         """A new `SequenceStream`, with a state of its own; LSTMs only.
@@ -77,6 +145,19 @@ class SequencePredictor(SequencePredictorCore):
             If the network is a CNN, which needs its whole window.
         """
         return SequenceStream(self)
+
+
+def _change(full: Any, narrow: Any, windows: Any, drawn: bool) -> WeightsChange:
+    before = full(windows)
+    if before.ndim != 2 or not len(before):
+        shape = f"(n, {full.n_steps}, {full.n_features})"
+        raise ValueError(f"calibration must be windows {shape}, n >= 1; got {np.shape(windows)}")
+    if not np.isfinite(before).all():
+        raise ValueError("calibration holds features that are NaN, infinite or too large: leave such windows out")
+    after = narrow(windows)
+    gap = np.abs(after.astype(np.float64) - before)
+    other = after.argmax(axis=1) != before.argmax(axis=1)
+    return WeightsChange(float(gap.max()), float(gap.mean()), int(other.sum()), len(gap), drawn)
 
 
 class SequenceStream(StreamCore):

@@ -50,11 +50,12 @@ from fastkd.reference.roperator import (
     gradient_match,
     r_operator,
 )
-from fastkd.reference.sequences import sequence_forward, sequence_loss_gradient
+from fastkd.reference.sequences import bfloat16, sequence_forward, sequence_loss_gradient, with_bfloat16_weights
 
 __all__ = [
     "OptimizerState",
     "adam_step",
+    "bfloat16",
     "bulyan",
     "candle_features",
     "centered_clipping",
@@ -90,4 +91,5 @@ __all__ = [
     "sq_distances",
     "sum_of_distances",
     "trimmed_mean",
+    "with_bfloat16_weights",
 ]

@@ -22,6 +22,23 @@ def sequence_layers(net, params):
     return layers, params[at:]
 
 
+def bfloat16(x):
+    """x rounded to bfloat16: 8 significant bits and the exponents of float32, to nearest, ties to even; as float64."""
+    x = np.asarray(x, np.float64)
+    exponent = np.maximum(np.frexp(x)[1] - 8, -133)  # of the last bit that is kept; below 2^-126 the step stays 2^-133
+    with np.errstate(invalid="ignore", over="ignore"):
+        rounded = np.where(np.isfinite(x), np.ldexp(np.rint(np.ldexp(x, -exponent)), exponent), x)  # rint: ties to even
+    return np.where(np.isfinite(x) & (np.abs(rounded) >= 2.0**128), np.copysign(np.inf, x), rounded)
+
+
+def with_bfloat16_weights(net, params):
+    """Flat parameters of an LSTM as a predictor with weights="bfloat16" uses them: the layers' matrices are rounded."""
+    params = np.array(params, np.float64)
+    for weights, _ in sequence_layers(net, params)[0]:
+        weights[...] = bfloat16(weights)
+    return params
+
+
 def _sigmoid(x):
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 

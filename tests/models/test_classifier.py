@@ -271,6 +271,22 @@ def test_partial_fit_goes_on_where_fit_stopped():
     assert len(pieces.history_["loss"]) == 5
 
 
+def test_several_passes_are_several_calls():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 4)), rng.integers(0, 3, 90)
+    teacher = {"teacher_logits": rng.normal(size=(90, 3))}
+    one, many = (MLPClassifier((6,), kd_weight=0.5, random_state=0).initialize(4, 3) for _ in range(2))
+    for _ in range(3):
+        one.partial_fit(X, y, **teacher)
+    many.partial_fit(X, y, passes=3, **teacher)
+    np.testing.assert_array_equal(many.parameters, one.parameters)
+    assert many.n_iter_ == one.n_iter_ == 3
+    assert many.history_ == one.history_
+    for wrong in (0, -1, 1.5):
+        with pytest.raises((TypeError, ValueError), match="passes"):
+            many.partial_fit(X, y, passes=wrong)
+
+
 def test_partial_fit_starts_with_all_classes():
     X, y = blobs()
     model = small().partial_fit(X[y == 1], y[y == 1], classes=[0, 1, 2])

@@ -11,9 +11,8 @@ mkdir -p "$folder"
 [ -n "${FOLDER:-}" ] || trap 'rm -rf "$folder"' EXIT
 [ "$(id -u)" = 0 ] || { echo "skipped: a chroot needs root"; exit 77; }
 [ "$("$python" -c 'import sys; print(*sys.version_info[:2])')" = "3 11" ] || { echo "skipped: $python is not 3.11"; exit 77; }
-if ! command -v mmdebstrap aarch64-linux-gnu-gcc qemu-aarch64-static > /dev/null; then
-    bash "$here/install.sh" mmdebstrap gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static || { [ $? = 77 ] && exit 77; exit 1; }
-fi
+bash "$here/install.sh" mmdebstrap aarch64-linux-gnu-gcc qemu-aarch64-static -- \
+    mmdebstrap gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
 
 if [ ! -e "$root/usr/bin/python3.11.arm" ]; then
     mmdebstrap --quiet --variant=extract --architectures=arm64 --include=python3,libstdc++6 bookworm "$root" http://deb.debian.org/debian

@@ -4,7 +4,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 "$python" -c 'import ziglang' 2> /dev/null || { echo "skipped: $python has no ziglang"; exit 77; }
-command -v qemu-aarch64 > /dev/null || bash "$here/install.sh" qemu-user || { [ $? = 77 ] && exit 77; exit 1; }
+bash "$here/install.sh" qemu-aarch64 -- qemu-user
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 for machine in "${@:-x86_64}" $([ $# -gt 0 ] || echo aarch64); do

@@ -10,9 +10,7 @@ core=$here/../../csrc
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 export WINEDEBUG=-all WINEPREFIX=$build/wine RUN=/usr/lib/wine/wine64
-if ! command -v x86_64-w64-mingw32-gcc clang > /dev/null || [ ! -x "$RUN" ]; then
-    bash "$here/install.sh" gcc-mingw-w64-x86-64 clang wine64 || { [ $? = 77 ] && exit 77; exit 1; }
-fi
+bash "$here/install.sh" x86_64-w64-mingw32-gcc clang "$RUN" -- gcc-mingw-w64-x86-64 clang wine64
 
 run() { # NAME COMPILER...: the rest of the settings come from outside
     echo "$1:"
