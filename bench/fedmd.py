@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from bench import common
-from fastkd.experiments.venues import FEDMD, VenueSettings, read_venues, run_venues
 from fastkd.distill import distill
+from fastkd.experiments.venues import FEDMD, VenueSettings, read_venues, run_venues
 from fastkd.federated import (
     ClassPrior,
     Client,

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure: nothing in a test is timed.
+settings.register_profile("fastkd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fastkd")
 
 PROJECT = Path(__file__).parents[1]
 

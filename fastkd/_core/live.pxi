@@ -140,14 +140,15 @@ cdef class LiveCore:
         cdef int64_t n = len(candles), i = 0, k = 0, columns = self.reader.n_features, outputs = self.reader.n_outputs
         cdef int64_t item = real_size(self.reader.typenum == cnp.NPY_FLOAT)
         cdef cnp.npy_intp[2] dims = [n, outputs]
-        cdef FeedCore feed
+        cdef const fkd.fkd_feed *feed = &self.feed.c  # that of all symbols, so that it stays in L1
+        cdef const fkd.fkd_table *table = self.feed.table
         cdef ReaderCore own
         cdef Scratch many = self.many  # nobody else's while this call runs: reading a candle may run code of the caller
         cdef int64_t room = self.room
         cdef fkd.fkd_candle *c
         cdef double *rows
         cdef int64_t *places
-        cdef void **pointers
+        cdef fkd.fkd_word **states
         cdef char *y
         cdef int code
         cdef int64_t last
@@ -156,33 +157,31 @@ cdef class LiveCore:
         cdef cnp.ndarray result = target(out, 2, dims, self.reader.typenum, "out")
         cdef char *to = <char *>cnp.PyArray_DATA(result)
         self.many, self.room = None, 0
-        if n > room:
+        if many is None or n > room:
             many, room = Scratch(n * (sizeof(fkd.fkd_candle) + 8 * columns + 8 * outputs + 16)), n
         c = <fkd.fkd_candle *>many.data
         rows = <double *>(c + room)
         y = <char *>(rows + room * columns)
         places = <int64_t *>(y + 8 * room * outputs)
-        pointers = <void **>(places + room)
+        states = <fkd.fkd_word **>(places + room)
         cdef list feeds = self.feeds_of(candles)
         for symbol, candle in candles.items():  # first all checks, then all changes
             if i == n:
                 raise RuntimeError("the dict of candles changed while it was read")
-            pointers[i] = NULL
+            states[i] = NULL
             if candle is not None:
-                feed = <FeedCore>feeds[i]
                 read_candle(candle, c + i)
-                code = feed.table.candle_check(&feed.c, feed.words, c + i)
+                states[i] = (<FeedCore>feeds[i]).words
+                code = table.candle_check(feed, states[i], c + i)
                 if code < 0:
-                    raise candle_error(f"{symbol}: {feed._refusal(code, c[i].start_ms, candle)}")
-                pointers[i] = <void *>feed  # alive in feeds
+                    raise candle_error(f"{symbol}: {feeds[i]._refusal(code, c[i].start_ms, candle)}")
             i += 1
         for i in range(n):
-            if pointers[i] != NULL:
-                feed = <FeedCore>pointers[i]
-                last = feed.words[2].i
-                code = feed.table.candle_push(&feed.c, feed.words, c + i, NULL, rows + k * columns)
+            if states[i] != NULL:
+                last = states[i][2].i
+                code = table.candle_push(feed, states[i], c + i, NULL, rows + k * columns)
                 if code & fkd.FKD_GAP:
-                    feed.note_gap(c[i].start_ms, last)
+                    (<FeedCore>feeds[i]).note_gap(c[i].start_ms, last)
                 if code & fkd.FKD_READY:
                     places[k] = i
                     k += 1
