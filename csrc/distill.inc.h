@@ -54,9 +54,8 @@ FKD_INLINE VI vlanes(void) {
 /* over vectors 0 .. nv - 1, and a sum or maximum of them, in NV accumulators if `along`, else in one */
 #undef KD_STEP
 #define KD_STEP (along ? NV : 1)
-#define KD_ALL(nv)                           \
-  for (int j = 0; j < (nv); j += KD_STEP)    \
-    FKD_UNROLL                               \
+#define KD_ALL(nv)                        \
+  for (int j = 0; j < (nv); j += KD_STEP) \
     for (int u = 0, i = j; u < KD_STEP; ++u, ++i)
 #define KD_EACH KD_ALL(w->nv)
 #define KD_SUM(a, x) \
