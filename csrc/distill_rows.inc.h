@@ -181,8 +181,9 @@ static int kd_rows(const REAL *zs, ptrdiff_t stride, const REAL *zt, ptrdiff_t t
   if (C > FKD_COLUMNS) kd_longs(&a, teacher, hard, &k, acc, &bad);
   else kd_many(&a, teacher, hard, &k, acc, &bad);
   if (rest) { /* the last rows, filled up with rows of weight 0 */
-    REAL z[FKD_COLUMNS * VL] = {0}, t[FKD_COLUMNS * VL] = {0}, w[VL] = {0};
+    REAL z[FKD_COLUMNS * VL] = {0}, t[FKD_COLUMNS * VL], w[VL] = {0};
     int32_t own[VL] = {0};
+    for (int i = 0; i < c * VL; ++i) t[i] = 1; /* as probabilities, too, they have a sum */
     const int64_t at = a.n;
     for (int i = 0; i < rest; ++i) {
       memcpy(z + i * c, zs + (at + i) * stride, (size_t)c * sizeof(REAL));
