@@ -81,8 +81,16 @@ def ours(rule: str, X: np.ndarray, f: int) -> list[Contender]:
     fk = optional("fastkd.aggregate", name)
     if fk is None:
         return []
-    call: Callable[..., Any] = fk.get(name, **({"f": f} if rule in WITH_F else {}))
-    return [Contender("fastkd", call, (X,)), Contender("fastkd, 2 workers", lambda a: call(a, workers=2), (X,))]
+    options = {"f": f} if rule in WITH_F else {}
+    if rule == "multi-krum":
+        options["m"] = len(X) - f - 2
+    call: Callable[..., Any] = fk.get(name, **options)
+    out = np.empty(X.shape[1], X.dtype)
+    return [
+        Contender("fastkd", call, (X,)),
+        Contender("fastkd, out=", lambda a: call(a, out=out), (X,)),
+        Contender("fastkd, 2 workers", lambda a: call(a, workers=2), (X,)),
+    ]
 
 
 def numpy_routes(rule: str, X: np.ndarray, f: int) -> list[Contender]:

@@ -157,7 +157,7 @@ cdef class LiveCore:
         cdef cnp.ndarray result = target(out, 2, dims, self.reader.typenum, "out")
         cdef char *to = <char *>cnp.PyArray_DATA(result)
         self.many, self.room = None, 0
-        if n > room:
+        if many is None or n > room:
             many, room = Scratch(n * (sizeof(fkd.fkd_candle) + 8 * columns + 8 * outputs + 16)), n
         c = <fkd.fkd_candle *>many.data
         rows = <double *>(c + room)

@@ -309,3 +309,9 @@ def test_a_candle_whose_numbers_push_other_candles():
         return live.push_many(candles)
 
     np.testing.assert_array_equal(answers(True), answers(False))
+
+
+def test_no_candles_give_no_forecasts():
+    X, _ = FeatureSet("ohlcv4").transform(synthetic_market(40, random_state=0, interval="5m"))
+    model = MLPClassifier((4,), epochs=1, random_state=0).fit(X, np.arange(len(X)) % 2)
+    assert LiveForecaster(FeatureSet("ohlcv4"), model, interval="5m").push_many({}).shape == (0, 2)
