@@ -10,4 +10,4 @@ with open("pyproject.toml", "rb") as file:
 P
 "$2/bin/pip" install -q "$1" -r "$2/oldest.txt" pytest pytest-xdist hypothesis
 "$2/bin/pip" list 2> /dev/null | grep -iE '^(numpy|scipy|requests|urllib3|safetensors) '
-"$2/bin/pytest" -q -n "$(getconf _NPROCESSORS_ONLN)" tests/core tests/aggregate tests/features tests/deploy tests/test_io.py
+"$2/bin/pytest" -q -n "$(getconf _NPROCESSORS_ONLN)" tests/core tests/aggregate tests/models/test_predictor.py tests/test_io.py
