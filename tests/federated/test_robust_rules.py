@@ -25,7 +25,7 @@ RULES = ["mean", "krum", "trimmed_mean", lambda a: np.median(a, axis=0), ("cente
 
 
 @pytest.mark.parametrize("pre", [None, NNM, ("bucketing", {"size": 1}), lambda a: a[:7]])
-@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: getattr(rule, "__name__", str(rule)))
 def test_the_gap_is_the_distance_to_the_mean_of_what_arrived(updates, rule, pre):
     found = outcome(updates, rule, pre=pre)
     gap = np.linalg.norm(found.vector - np.mean(updates, axis=0))
