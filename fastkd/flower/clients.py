@@ -119,11 +119,12 @@ class FlowerClients:
         """Answers of the chosen nodes, in their order; of those that are silent or broken a `Failure`."""
         found: dict[int, Any] = {}
 
-        def take(j: int, reply: Message) -> bool:
+        def usable(j: int, reply: Message) -> bool:
             found[j] = self._answer(chosen[j], content_or_reason(reply), message)
             return self._usable(message, found[j]) is None
 
-        exchange(self.grid, [self._question(k, message) for k in chosen], self.patience, take)
+        for _ in exchange(self.grid, [self._question(k, message) for k in chosen], self.patience, usable):
+            pass
         return [found.get(j) or self._silence(k, message) for j, k in enumerate(chosen)]
 
     def scores(self, eval_sets: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:

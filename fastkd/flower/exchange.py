@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +39,12 @@ class Patience:
 
 
 def exchange(
-    grid: Grid, questions: Sequence[Message], patience: Patience, take: Callable[[int, Message], bool]
-) -> None:
-    """Push the questions and hand on the replies as they come, until there is nobody left to wait for.
+    grid: Grid, questions: Sequence[Message], patience: Patience, usable: Callable[[int, Message], bool]
+) -> Iterator[tuple[int, Message]]:
+    """Push the questions; number of a question and the reply to it, as they come, until nobody is left to wait for.
 
-    ``take(k, reply)`` gets the reply to question k and says whether it is usable: only such replies count for the
-    quorum, so that a quick liar closes no round. A reply is told by the question that it answers, for error replies do
-    not carry the number of the node that failed.
+    Only replies that `usable` accepts count for the quorum, so that a quick liar closes no round. A reply is told by
+    the question that it answers, for error replies do not carry the number of the node that failed. No reply is kept.
     """
     wave = patience.wave or len(questions)
     begun = time.monotonic()
@@ -61,16 +60,20 @@ def exchange(
             waiting.update(zip(pushed, fresh, strict=True))
             asked += len(fresh)
         came = list(grid.pull_messages(list(waiting)))
-        for reply in came:
+        idle = not came
+        while came:
+            reply = came.pop()
             k = waiting.pop(reply.metadata.reply_to_message_id, None)
             if k is None:
                 continue
-            good += take(k, reply)
+            good += usable(k, reply)
+            yield k, reply
+            del reply
         if asked == len(questions) and good >= enough and not closing:
             closing, end = True, min(end, time.monotonic() + patience.grace)
         if time.monotonic() >= end:
             return
-        if not came and waiting:
+        if idle and waiting:
             time.sleep(min(patience.poll, max(0.0, end - time.monotonic())))
 
 
