@@ -2,9 +2,11 @@
 
 import functools
 import multiprocessing
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,18 +19,13 @@ from fastkd.features import Standardizer, walk_forward
 from fastkd.models import MLPClassifier
 
 RNG = np.random.default_rng(0)
+HERE = str(Path(__file__).parent)
+sys.path.append(HERE)  # the jobs are a module that new processes can import
+
+from parallel_jobs import Own, late, square  # noqa: E402
+
 X = RNG.normal(size=(400, 3))
 Y = (X[:, 0] + 0.3 * RNG.normal(size=400) > 0).astype(int) + (X[:, 1] > 1)
-
-
-class Own(Exception):
-    """An error that no library knows."""
-
-
-def square(k):
-    if k == 13:
-        raise Own("thirteen")
-    return k * k
 
 
 @pytest.fixture(scope="module", params=["threads", "fork", "spawn", "dask"])
@@ -46,7 +43,9 @@ def executor(request):
     else:
         if request.param not in multiprocessing.get_all_start_methods():
             pytest.skip(f"this system cannot {request.param}")
-        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(request.param)) as pool:
+        context = multiprocessing.get_context(request.param)
+        with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(2, mp_context=context) as pool:
+            patch.setenv("PYTHONPATH", HERE)
             yield pool
 
 
@@ -152,13 +151,7 @@ def test_generations_have_the_same_bits_everywhere(executor):
 
 
 def test_an_error_in_a_lineage_keeps_its_type(executor):
-    ban = BornAgain(MLPClassifier((4,), epochs=2), generations=3, n_init=2, temperature=functools.partial(_late, 2))
+    ban = BornAgain(MLPClassifier((4,), epochs=2), generations=3, n_init=2, temperature=functools.partial(late, 2))
     with pytest.raises(Own):
         ban.fit(X, Y, eval_set=(X[:50], Y[:50]), executor=executor)
     assert len(ban.generations_) >= 1
-
-
-def _late(at, k):
-    if k >= at - 1:
-        raise Own("of a schedule")
-    return 2.0

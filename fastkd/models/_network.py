@@ -226,7 +226,7 @@ class Network(Estimator):
         # Copied: not even a shallow copy of the estimator may share what training updates in place.
         self.history_ = {name: list(values) for name, values in self.history_.items()}
         self._run = Run(
-            parameters.copy(),
+            np.array(parameters),  # also of a memory map, which joblib makes of large arrays
             optimizer,
             deepcopy(rng),
             settings,
