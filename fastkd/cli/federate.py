@@ -115,11 +115,11 @@ def _write_app(files: list[Path], settings: VenueSettings, public: Path, app: Pa
     from fastkd.market import read_candles
 
     names = {f.name for f in dataclasses.fields(VenueApp)}
-    for field in dataclasses.fields(VenueSettings):
-        default = field.default_factory() if field.default is dataclasses.MISSING else field.default  # type: ignore[misc]
-        if field.name not in names and getattr(settings, field.name) != default:
+    usual = VenueSettings()
+    for field in dataclasses.fields(settings):
+        if field.name not in names and getattr(settings, field.name) != getattr(usual, field.name):
             raise ValueError(f"{field.name} is of a comparison here; an app on Flower does not have it")
-    intervals = {str(file): read_candles(file).interval for file in (*files, public)}
+    intervals = {str(file): str(read_candles(file).interval) for file in (*files, public)}
     if len(set(intervals.values())) != 1:
         raise ValueError(f"all candles must be of one interval; got {intervals}")
     shared = {name: getattr(settings, name) for name in names if hasattr(settings, name) and name != "hidden"}
