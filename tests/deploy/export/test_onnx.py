@@ -1,6 +1,7 @@
 """ONNX files: read by the checker and by ONNX Runtime, NaN kept, back again through as_model."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -161,12 +162,10 @@ def test_exits_are_refused(tmp_path):
 
 @pytest.mark.parametrize("runtime", [True, False])
 def test_every_kind_is_checked(tools, tmp_path, every_kind, runtime, monkeypatch):
-    from fastkd.deploy.export import onnx_check
-
     if runtime:
         pytest.importorskip("onnxruntime")
     else:
-        monkeypatch.setattr(onnx_check.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
     options = [{}, {"batch": 7}, {"nan_guard": False}]
     for change in [*options, {"output": "logits"}][: 3 if every_kind == "values" else 4]:
         report = export_onnx(tools.network(every_kind), tmp_path / "student.onnx", **change)
@@ -209,5 +208,18 @@ def test_a_guard_that_is_missing_is_found(tools, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_guard", lambda g, s, z, name: g.add("Add", [z, g.constant("zero", zero)], name))
     monkeypatch.setitem(onnx_check.OPERATORS, "Relu", lambda x: np.fmax(x, 0.0))  # as runtimes that lose a NaN
     with pytest.raises(ExportError, match="with a number"):
+        export_onnx(tools.network("relu"), tmp_path / "student.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_the_runtime_does_not_take_is_an_error(tools, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    from fastkd.deploy.export import onnx_check, protobuf
+
+    monkeypatch.setattr(protobuf, "OPSET", 9999)
+    with pytest.raises(ExportError, match="opset"):
+        export_onnx(tools.network("relu"), tmp_path / "student.onnx")
+    monkeypatch.setattr(onnx_check, "OPSET", 9999)
+    with pytest.raises(ExportError, match="does not run"):
         export_onnx(tools.network("relu"), tmp_path / "student.onnx")
     assert list(tmp_path.iterdir()) == []
