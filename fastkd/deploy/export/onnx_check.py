@@ -49,7 +49,9 @@ def _lstm(x: np.ndarray, W: np.ndarray, R: np.ndarray, B: np.ndarray, hidden_siz
 def _conv(x: np.ndarray, W: np.ndarray, b: np.ndarray, kernel_shape: list[int], pads: list[int]) -> np.ndarray:
     (K,), T = kernel_shape, x.shape[2]
     wide = np.pad(x, ((0, 0), (0, 0), tuple(pads)))
-    return b[:, None] + sum(np.einsum("nct,oc->not", wide[:, :, k : k + T], W[:, :, k]) for k in range(K))
+    return b[:, None] + sum(
+        np.einsum("nct,oc->not", wide[:, :, k : k + T], W[:, :, k], optimize=True) for k in range(K)
+    )
 
 
 def _softmax(z: np.ndarray, axis: int) -> np.ndarray:
