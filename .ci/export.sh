@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1
 packages=(gcc g++ clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm iverilog)
-programs=(gcc clang aarch64-linux-gnu-gcc qemu-aarch64 arm-none-eabi-gcc qemu-system-arm iverilog)
+programs=(gcc g++ clang aarch64-linux-gnu-gcc qemu-aarch64 arm-none-eabi-gcc qemu-system-arm iverilog)
 
 missing=()
 require=1

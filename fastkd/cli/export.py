@@ -17,23 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["TARGETS", "export", "export_student"]
 
 TARGETS = {"c": ".c", "c-fixed": ".c", "onnx": ".onnx", "verilog": ".v"}
+TAKES = {
+    "c": {"name", "vectors", "check", "cc", "strict", "on_gap"},
+    "c-fixed": {"name", "vectors", "check", "cc", "weights", "calibrate", "tune"},
+    "onnx": set[str](),
+    "verilog": {"name", "vectors", "check", "weights", "calibrate", "tune"},
+}
 
 
-def export_student(
-    student: Path,
-    to: str,
-    output: Path | None = None,
-    *,
-    name: str | None = None,
-    weights: str = "int8",
-    calibrate: Path | None = None,
-    tune: int = 0,
-    vectors: int = 64,
-    check: bool | str = "auto",
-    cc: str | None = None,
-    strict: bool = False,
-) -> ExportReport:
-    """Export a model file as the command does; `output` is the student's name with the target's suffix if not given.
+def export_student(student: Path, to: str, output: Path | None = None, **options: Any) -> ExportReport:
+    """Export a model file as the command does, with its options, of which None is as good as none.
+
+    `output` is the student's name with the target's suffix if not given. Of a saved Forecaster C holds all, from candle
+    to forecast; the other targets its network.
 
     Raises
     ------
@@ -44,34 +40,28 @@ def export_student(
     """
     import fastkd
     from fastkd.deploy import FixedPredictor, export_c, export_onnx, export_verilog
+    from fastkd.deploy.export.forecaster_c import is_forecaster
 
     if to not in TARGETS:
         raise ValueError(f"--to must be one of {', '.join(TARGETS)}; got {to!r}")
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given:
+        if option not in TAKES[to]:
+            raise ValueError(f"--to {to} does not take --{option.replace('_', '-')}")
     fixed = to in ("c-fixed", "verilog")
-    _refuse(to, {"--calibrate": (calibrate is not None, fixed), "--tune": (tune != 0, fixed)})
-    _refuse(to, {"--strict": (strict, to == "c"), "--cc": (cc is not None, to in ("c", "c-fixed"))})
-    _refuse(to, {"--name": (name is not None, to != "onnx")})
-    if fixed and calibrate is None:
+    if fixed and "calibrate" not in given:
         raise ValueError(f"--to {to} needs --calibrate ROWS.npy or ROWS.csv: raw rows like those to come")
     target = student.with_suffix(TARGETS[to]) if output is None else output
     if target.resolve() == student.resolve():
         raise ValueError(f"{target} would overwrite the student; name another file")
     model: Any = fastkd.load(student)
-    model = getattr(model, "student_", model)
+    if to != "c" or not is_forecaster(model):
+        model = getattr(model, "student_", model)
     if fixed:
-        assert calibrate is not None
-        model = FixedPredictor(model, read_rows(calibrate), weights=weights, tune=tune, random_state=0)
-    if to == "onnx":
-        return export_onnx(model, target)
-    if to == "verilog":
-        return export_verilog(model, target, name=name, vectors=vectors, check=check)
-    return export_c(model, target, name=name, vectors=vectors, check=check, cc=cc, strict=strict)
-
-
-def _refuse(to: str, options: dict[str, tuple[bool, bool]]) -> None:
-    for option, (given, taken) in options.items():
-        if given and not taken:
-            raise ValueError(f"--to {to} does not take {option}")
+        grid = {option: given.pop(option) for option in ("weights", "tune") if option in given}
+        model = FixedPredictor(model, read_rows(given.pop("calibrate")), **grid, random_state=0)
+    write = {"onnx": export_onnx, "verilog": export_verilog}.get(to, export_c)
+    return write(model, target, **given)
 
 
 def read_rows(path: Path) -> np.ndarray:
@@ -98,18 +88,19 @@ def export(
     to: Literal["c", "c-fixed", "onnx", "verilog"] = "c",
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     name: str | None = None,
-    weights: Literal["int8", "int16"] = "int8",
+    weights: Literal["int8", "int16"] | None = None,
     calibrate: Path | None = None,
-    tune: int = 0,
-    vectors: int = 64,
+    tune: int | None = None,
+    vectors: int | None = None,
     check: Annotated[bool | None, Parameter(negative="--no-check")] = None,
     cc: str | None = None,
-    strict: bool = False,
+    strict: Annotated[bool | None, Parameter(negative="")] = None,
+    on_gap: Literal["raise", "reset", "bridge"] | None = None,
     json: Json = None,
 ) -> int:
     """Write a saved student as source code that needs no Python; it is checked against the student.
 
-    A failed check writes nothing.
+    A failed check writes nothing. A forecaster goes to C as a whole, from candle to forecast; elsewhere its network.
 
     Parameters
     ----------
@@ -120,21 +111,23 @@ def export(
     output
         The student's name with the suffix .c, .onnx or .v if not given.
     name
-        Prefix of all symbols, or the module; the stem of the file if not given.
+        Prefix of all symbols, or the module; the stem of the file if not given. Not of onnx.
     weights
-        Of c-fixed and verilog.
+        Of c-fixed and verilog; int8 if not given.
     calibrate
         Raw rows for c-fixed and verilog, .npy or .csv.
     tune
         Of c-fixed and verilog: epochs of distillation into the grid.
     vectors
-        Rows of the test.
+        Rows of the test, 64 if not given; of a forecaster, forecasts. Not of onnx.
     check
-        Insist on compiling, or do without; if not given, where there is a compiler.
+        Insist on compiling, or do without; if not given, where there is a compiler. Not of onnx, always checked.
     cc
-        Compiler and its flags, also a cross compiler.
+        Compiler and its flags, also a cross compiler. Of c and c-fixed.
     strict
         Vectors of c hold every bit, for -std=c99 on any machine.
+    on_gap
+        Of a forecaster in c, where candles are missing: refuse the next one (if not given), begin anew, or step over.
     json
         Also write the report; - for standard output.
     """
@@ -147,9 +140,10 @@ def export(
         calibrate=calibrate,
         tune=tune,
         vectors=vectors,
-        check="auto" if check is None else check,
+        check=check,
         cc=cc,
         strict=strict,
+        on_gap=on_gap,
     )
     write_json(json, report.to_dict())
     if str(json) != STDIN:

@@ -17,7 +17,7 @@ from fastkd.deploy.export.maths import softmax32
 from fastkd.deploy.export.networks import twin
 from fastkd.deploy.export.report import ExportReport
 from fastkd.deploy.export.student import ExportError, Student, read_student
-from fastkd.deploy.export.text import check_name
+from fastkd.deploy.export.text import Name, target_path
 from fastkd.deploy.export.vectors import vector_rows, vectors_file
 from fastkd.deploy.export.writing import write_all
 from fastkd.losses import softmax
@@ -51,7 +51,7 @@ def export_c(
     path : path of the C file
         It ends in ".c"; the other two files lie beside it.
     name : str, optional
-        Prefix of all symbols; the file's stem if not given.
+        Prefix of all symbols; the file's stem if not given. The files are named by `path` alone.
     vectors : int or (n, ...) rows, or Candles for a Forecaster
         Raw rows for the test, or how many to draw from the scaler's mean and spread. NaN, infinity and absurd
         numbers in every place are tested besides.
@@ -59,11 +59,11 @@ def export_c(
         Compile and run the test in every way that is promised: if there is a compiler; in any case; not.
     cc : str, optional
         The compiler, with its flags, such as "arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb"; $CC, cc, gcc or clang if not
-        given. What a cross compiler makes is not run, but measured.
+        given. What a cross compiler makes is not run, but measured. Not with check=False.
     strict : bool
         The vectors hold every bit of the outputs: compiled as -std=c99, the file gives the same bits on every machine
-        with IEEE arithmetic. Costs about a quarter of the speed. A FixedPredictor's
-        integers agree in every bit anyway.
+        with IEEE arithmetic. Costs about a quarter of the speed. Not of a FixedPredictor,
+        whose integers agree in every bit anyway.
     on_gap : {"raise", "reset", "bridge"}, optional
         Of a Forecaster, where candles are missing: refuse the next one (-4; if not given), begin anew, or step over.
 
@@ -101,9 +101,9 @@ def export_c(
     >>> report.error < 2e-6
     True
     """
-    target, name = target_path(path, ".c", name)
-    if check not in ("auto", True, False):
-        raise ValueError(f'check must be "auto", True or False; got {check!r}')
+    target, names = target_path(path, ".c", name)
+    if checked_option(check) is False and cc is not None:
+        raise ValueError(f"check=False compiles nothing, so it does not go with cc={cc!r}")
     compiler = find_compiler(cc) if check else None
     if check is True and compiler is None:
         raise ExportError("check=True needs a C compiler: install gcc or clang, or name one by cc=")
@@ -112,14 +112,16 @@ def export_c(
     if on_gap is not None and (on_gap not in ON_GAP or not is_forecaster(model)):
         raise ValueError(f"on_gap must be one of {', '.join(ON_GAP)}, and is for a Forecaster; got {on_gap!r}")
     if is_forecaster(model):
-        texts, report = forecaster_files(model, name, vectors, strict, on_gap or "raise")
+        texts, report = forecaster_files(model, names, vectors, strict, on_gap or "raise")
     elif isinstance(model, FixedPredictor):
         from fastkd.deploy.export.fixed_c import fixed_files
 
-        texts, report = fixed_files(model, name, vectors)
+        if strict:
+            raise ValueError("strict is for networks in float; a FixedPredictor's vectors hold every bit anyway")
+        texts, report = fixed_files(model, names, vectors)
     else:
-        texts, report = _float_files(read_student(model), name, vectors, strict)
-    outcome, measured = _compiled(compiler, texts, name, strict, report["target"])
+        texts, report = _float_files(read_student(model), names, vectors, strict)
+    outcome, measured = _compiled(compiler, texts, names, strict, report["target"])
     write_all({target.parent / file: text.encode() for file, text in texts.items()})
     report["checks"] |= outcome
     report["sizes"] |= measured
@@ -127,20 +129,14 @@ def export_c(
     return ExportReport(files=written, compiler=None if compiler is None else str(compiler), **report)
 
 
-def target_path(path: Any, suffix: str, name: str | None) -> tuple[Path, str]:
-    """The file to write, and the checked name of what is in it."""
-    target = Path(path)
-    if target.suffix != suffix:
-        raise ValueError(f"the file must end in {suffix}; got {str(target)!r}")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {target.parent}")
-    chosen = check_name(target.stem if name is None else name)
-    if chosen != target.stem and suffix == ".c":
-        target = target.with_name(chosen + suffix)  # the source includes its header by name
-    return target, chosen
+def checked_option(check: bool | str) -> bool | str:
+    """`check` if it is one of its three values, by identity: 1 and numpy's True are none."""
+    if check is True or check is False or (isinstance(check, str) and check == "auto"):
+        return check
+    raise ValueError(f'check must be "auto", True or False; got {check!r}')
 
 
-def _float_files(student: Student, name: str, vectors: Any, strict: bool) -> tuple[dict[str, str], dict[str, Any]]:
+def _float_files(student: Student, name: Name, vectors: Any, strict: bool) -> tuple[dict[str, str], dict[str, Any]]:
     rounded = student.rounded()
     limit = largest_feature(rounded)
     rows = vector_rows(student, vectors)
@@ -165,10 +161,10 @@ def _float_files(student: Student, name: str, vectors: Any, strict: bool) -> tup
         "Largest error against float64, of 1,000 rows": f"{error:.2g}",
         "Constants, in bytes": 4 * student.n_parameters,
     }
-    texts = {f"{name}.c": source(student, rounded, name, strict, facts), f"{name}.h": header(student, name)}
-    _read_back(texts[f"{name}.c"], rounded)
+    texts = {f"{name.file}.c": source(student, rounded, name, strict, facts), f"{name.file}.h": header(student, name)}
+    _read_back(texts[f"{name.file}.c"], rounded)
     own = bits[CHECK_ROWS:] if strict else None
-    texts[f"{name}_test.c"] = vectors_file(student, rows, expected[CHECK_ROWS:], name, own, unit, tolerance)
+    texts[f"{name.file}_test.c"] = vectors_file(student, rows, expected[CHECK_ROWS:], name, own, unit, tolerance)
     checks = {
         "numbers read back": "the same bits",
         "NumPy twin against float64": f"{error:.2g} at most, {CHECK_ROWS + len(rows)} rows",
@@ -201,7 +197,7 @@ def _read_back(text: str, rounded: Student) -> None:
 
 
 def _compiled(
-    compiler: Compiler | None, texts: dict[str, str], name: str, strict: bool, target: str
+    compiler: Compiler | None, texts: dict[str, str], name: Name, strict: bool, target: str
 ) -> tuple[dict[str, str], dict[str, int]]:
     if compiler is None:
         return {"compiler": "none was found or asked for: the C has not been compiled"}, {}
@@ -209,11 +205,11 @@ def _compiled(
         folder = Path(temporary)
         for file, text in texts.items():
             (folder / file).write_text(text)
-        measured = sizes(compiler, folder, name)
+        measured = sizes(compiler, folder, name.file)
         if not compiler.native:
             return {"cross compiler": "compiled without a warning; not run on this machine"}, measured
         forms = (0,) if strict else (0, 1) if target == "c-fixed" else (0, 1, 2)
-        work = jobs(f"{name.upper()}_", forms, strict)
+        work = jobs(f"{name.prefix.upper()}_", forms, strict)
         if target == "c-forecaster" and "clang" in compiler.version:  # its -ffast-math cannot be kept from the recipe
             work = [job for job in work if "-ffast-math" not in job.flags]
-        return compile_and_run(compiler, folder, name, work), measured
+        return compile_and_run(compiler, folder, name.file, work), measured

@@ -61,7 +61,10 @@ def find_compiler(cc: str | None) -> Compiler | None:
 
 
 def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=TIMEOUT, errors="replace")
+    try:
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=TIMEOUT, errors="replace")
+    except subprocess.TimeoutExpired:
+        raise ExportError(f"{' '.join(command)} was not done after {TIMEOUT} seconds") from None
 
 
 @dataclass(frozen=True)

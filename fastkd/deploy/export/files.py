@@ -10,7 +10,7 @@ from fastkd.deploy.export.maths import helpers
 from fastkd.deploy.export.networks import CODE, n_logits, state_type, tables
 from fastkd.deploy.export.snippets import guard
 from fastkd.deploy.export.student import Student
-from fastkd.deploy.export.text import comment, prefixed, put, wrapped
+from fastkd.deploy.export.text import Name, comment, prefixed, put, wrapped
 
 SOURCE = """\
 /* <<name>>.c: written by fastkd <<version>>; do not edit.
@@ -183,7 +183,7 @@ def step_text(student: Student) -> str:
 def source(
     student: Student,
     rounded: Student,
-    name: str,
+    name: Name,
     strict: bool,
     facts: dict[str, Any],
     functions: str = "",
@@ -211,7 +211,7 @@ def source(
     return prefixed(
         put(
             SOURCE,
-            name=name,
+            name=name.file,
             version=__version__,
             more=more,
             about=about(student, facts),
@@ -229,7 +229,7 @@ def source(
     )
 
 
-def header(student: Student, name: str) -> str:
+def header(student: Student, name: Name) -> str:
     """NAME.h"""
     window = student.kind != "mlp"
     shape = "one window of raw features, step after step" if window else "one row of raw features"
@@ -260,7 +260,7 @@ def header(student: Student, name: str) -> str:
     return prefixed(
         put(
             HEADER,
-            name=name,
+            name=name.file,
             version=__version__,
             features=student.n_features,
             step=step_text(student),

@@ -72,6 +72,8 @@ class FixedPredictor:
             raise ValueError(f'weights must be "int8" or "int16"; got {weights!r}')
         if not isinstance(tune, (int, np.integer)) or isinstance(tune, bool) or tune < 0:
             raise ValueError(f"tune must be a whole number of epochs, 0 or more; got {tune!r}")
+        if tune and hasattr(model, "exits_"):
+            raise TypeError(f"tune= trains one network; give one of exits_ instead of a {type(model).__name__}")
         student = read_student(model)
         rows = student.rows(X_calibration, "X_calibration")
         if not np.isfinite(rows).all():

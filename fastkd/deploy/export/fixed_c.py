@@ -22,10 +22,10 @@ from fastkd.deploy.export.fixed_text import (
 )
 from fastkd.deploy.export.fixed_vectors import fixed_vectors
 from fastkd.deploy.export.snippets import guard
-from fastkd.deploy.export.text import indented, prefixed, put, table, whole
+from fastkd.deploy.export.text import Name, indented, prefixed, put, table, whole
 
 
-def _source(net: FixedNet, name: str, facts: dict[str, Any]) -> tuple[str, int]:
+def _source(net: FixedNet, name: Name, facts: dict[str, Any]) -> tuple[str, int]:
     """NAME.c, and the bytes of its constants."""
     student = net.student
     classifier, lstm = student.classes is not None, student.kind == "lstm"
@@ -64,7 +64,7 @@ def _source(net: FixedNet, name: str, facts: dict[str, Any]) -> tuple[str, int]:
     )
     text = put(
         SOURCE,
-        name=name,
+        name=name.file,
         version=__version__,
         bits=net.weight_bits,
         about=about(student, facts),
@@ -79,7 +79,7 @@ def _source(net: FixedNet, name: str, facts: dict[str, Any]) -> tuple[str, int]:
     return prefixed(text, name), n_bytes
 
 
-def _header(net: FixedNet, name: str) -> str:
+def _header(net: FixedNet, name: Name) -> str:
     student = net.student
     window = student.kind != "mlp"
     functions = (
@@ -113,7 +113,7 @@ def _header(net: FixedNet, name: str) -> str:
     return prefixed(
         put(
             HEADER,
-            name=name,
+            name=name.file,
             version=__version__,
             features=student.n_features,
             step=step_text(student),
@@ -126,7 +126,7 @@ def _header(net: FixedNet, name: str) -> str:
     )
 
 
-def fixed_files(fixed: FixedPredictor, name: str, vectors: Any) -> tuple[dict[str, str], dict[str, Any]]:
+def fixed_files(fixed: FixedPredictor, name: Name, vectors: Any) -> tuple[dict[str, str], dict[str, Any]]:
     """The texts of the three files, and what the report says of them."""
     from fastkd.deploy.export.vectors import vector_rows
 
@@ -138,7 +138,11 @@ def fixed_files(fixed: FixedPredictor, name: str, vectors: Any) -> tuple[dict[st
         "Against the float student, on the calibration rows": {key: float(f"{v:.4g}") for key, v in now.items()},
     }
     source, n_bytes = _source(net, name, facts)
-    texts = {f"{name}.c": source, f"{name}.h": _header(net, name), f"{name}_test.c": fixed_vectors(net, rows, name)}
+    texts = {
+        f"{name.file}.c": source,
+        f"{name.file}.h": _header(net, name),
+        f"{name.file}_test.c": fixed_vectors(net, rows, name),
+    }
     checks = {"no sum overflows 32 bits": "proven for any input"}
     for when, quality in fixed.quality_.items():
         checks[f"{when}, against the float student"] = ", ".join(f"{key} {value:.4g}" for key, value in quality.items())

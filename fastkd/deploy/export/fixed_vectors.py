@@ -7,7 +7,7 @@ import numpy as np
 from fastkd._version import __version__
 from fastkd.deploy.export.fixed_net import FixedNet
 from fastkd.deploy.export.snippets import framed
-from fastkd.deploy.export.text import prefixed, table, whole
+from fastkd.deploy.export.text import Name, prefixed, table, whole
 
 TEST = """\
 /* <<name>>_test.c: written by fastkd <<version>>; do not edit. Every bit must agree.
@@ -71,7 +71,7 @@ PUSH = """\
 """
 
 
-def fixed_vectors(net: FixedNet, X: np.ndarray, name: str) -> str:
+def fixed_vectors(net: FixedNet, X: np.ndarray, name: Name) -> str:
     """The test for rows X."""
     Q = net.quantize(X)
     classifier = net.student.classes is not None
@@ -88,7 +88,7 @@ def fixed_vectors(net: FixedNet, X: np.ndarray, name: str) -> str:
         classify_refused = "            check($classify(x) == -1);\n"
     text = framed(
         TEST,
-        name=name,
+        name=name.file,
         version=__version__,
         rows=len(X),
         tables=tables,

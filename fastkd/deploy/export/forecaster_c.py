@@ -15,7 +15,7 @@ from fastkd.deploy.export.networks import n_logits, twin
 from fastkd.deploy.export.recipe import INCLUDES, recipe_code
 from fastkd.deploy.export.snippets import framed
 from fastkd.deploy.export.student import ExportError, read_student
-from fastkd.deploy.export.text import hexadecimal, prefixed, put, table
+from fastkd.deploy.export.text import Name, hexadecimal, prefixed, put, table
 from fastkd.losses import softmax
 
 TOLERANCE = 2e-6
@@ -175,11 +175,16 @@ BITS = """\
 """
 
 
-def _candles(forecaster: Any, vectors: Any) -> Any:
-    """Candles for the test: as given, or as many forecasts of a synthetic market."""
+def _candles(forecaster: Any, vectors: Any, step_ms: int) -> Any:
+    """Candles for the test: as given, of the forecaster's interval and without gaps, or drawn for so many forecasts."""
     from fastkd.market import Candles, synthetic_market
 
     if isinstance(vectors, Candles):
+        if str(vectors.interval) != str(forecaster.interval):
+            raise ValueError(f"vectors must be candles of {forecaster.interval}; got {vectors.interval}")
+        late = np.flatnonzero(np.diff(vectors.start_ms) != step_ms)
+        if len(late):
+            raise ValueError(f"vectors must have no gaps; candles are missing after number {late[0]}: take a part")
         return vectors
     if isinstance(vectors, bool) or not isinstance(vectors, (int, np.integer)) or vectors < 1:
         raise ValueError(
@@ -189,7 +194,7 @@ def _candles(forecaster: Any, vectors: Any) -> Any:
 
 
 def forecaster_files(
-    forecaster: Any, name: str, vectors: Any, strict: bool, on_gap: str
+    forecaster: Any, name: Name, vectors: Any, strict: bool, on_gap: str
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """The texts of the three files, and what the report says of them."""
     from fastkd.market.grid import Grid
@@ -199,7 +204,9 @@ def forecaster_files(
     features, grid = forecaster.features, Grid(forecaster.interval)
     student = read_student(forecaster.student_)
     if student.kind != "mlp" or student.heads:
-        raise ExportError(f"a forecaster is exported with an MLP; this one has a {student.origin}")
+        raise ExportError(
+            f"a forecaster is exported with an MLP; this one has a {student.origin}, which can be exported alone"
+        )
     if features.symbols:
         raise ExportError("features of other symbols are not exported; fit a forecaster without them")
     if grid.step_ms is None:
@@ -208,7 +215,7 @@ def forecaster_files(
     student = replace(student, feature_names=names)
     network = replace(student, mean=np.zeros(len(names)), scale=np.ones(len(names)))
     rounded = network.rounded()
-    candles = _candles(forecaster, vectors)
+    candles = _candles(forecaster, vectors, grid.step_ms)
     X, _ = features.transform(candles)
     if not len(X):
         raise ValueError(f"{len(candles)} candles give no forecast: more than {features.n_warmup} are needed")
@@ -232,11 +239,11 @@ def forecaster_files(
     declared = put(
         DECLARED, words=words, interval=forecaster.interval, what=what, warmup=features.n_warmup, gap=GAPS[on_gap]
     )
-    head = put(HEADER, name=name, version=__version__, features=len(names), step="", inputs="@FEATURES")
+    head = put(HEADER, name=name.file, version=__version__, features=len(names), step="", inputs="@FEATURES")
     head = put(head, outputs=student.n_outputs, more="", functions=declared)
     test = framed(
         TEST,
-        name=name,
+        name=name.file,
         version=__version__,
         what="answers too" if strict else f"answers within {tolerance:.2g} of float64",
         candles=len(candles),
@@ -245,7 +252,11 @@ def forecaster_files(
         compare=BITS if strict else NEAR,
         tolerance=tolerance,
     )
-    return {f"{name}.c": text, f"{name}.h": prefixed(head, name), f"{name}_test.c": prefixed(test, name)}, {
+    return {
+        f"{name.file}.c": text,
+        f"{name.file}.h": prefixed(head, name),
+        f"{name.file}_test.c": prefixed(test, name),
+    }, {
         "target": "c-forecaster",
         "sha256": student.sha256,
         "rows": len(X),

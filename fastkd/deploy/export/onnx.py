@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from fastkd._version import __version__
-from fastkd.deploy.export.c import target_path
+from fastkd.deploy.export.onnx_check import CHECK_ROWS, largest_error
 from fastkd.deploy.export.protobuf import model, node, value
 from fastkd.deploy.export.report import ExportReport
 from fastkd.deploy.export.student import ExportError, Student, read_student
+from fastkd.deploy.export.text import target_path
 from fastkd.deploy.export.writing import write_all
 
 OUTPUTS = ("probabilities", "logits", "values")
@@ -40,6 +41,9 @@ def export_onnx(
 ) -> ExportReport:
     """Write a student as an ONNX file of float32, opset 17, that takes raw features; no onnx package is needed.
 
+    The bytes to be written are read back, and their graph is evaluated in NumPy, and by ONNX Runtime where it is
+    installed, against the model in float64 on 1,000 rows; with the guard also on rows with NaN and infinity.
+
     Parameters
     ----------
     model : MLPClassifier, MLPRegressor, LSTMClassifier or CNNClassifier
@@ -60,7 +64,8 @@ def export_onnx(
     Raises
     ------
     ExportError
-        If the model has no such output, or cannot be exported. No file has been written.
+        If the model has no such output, cannot be exported, or the graph does not answer as the model. No file has
+        been written.
 
     Examples
     --------
@@ -74,7 +79,7 @@ def export_onnx(
     >>> sum(report.files.values()) < 1000
     True
     """
-    target, _ = target_path(path, ".onnx", "student")
+    target, _ = target_path(path, ".onnx")
     named = isinstance(batch, str) and batch.isidentifier()
     if not (named or (isinstance(batch, (int, np.integer)) and not isinstance(batch, bool) and batch > 0)):
         raise ValueError(f"batch must be the name of a dimension or a number of rows; got {batch!r}")
@@ -88,14 +93,15 @@ def export_onnx(
     if (chosen == "values") == classifier:
         raise ExportError(f"a {student.origin} has no {chosen}")
     data = _file(student, int(batch) if not named else batch, nan_guard, chosen)
+    error, checks = largest_error(data, student, batch if named else int(batch), nan_guard, chosen)
     write_all({target: data})
     return ExportReport(
         target="onnx",
         files={str(target): len(data)},
         sha256=student.sha256,
-        rows=0,
-        error=None,
-        checks={"NaN guard": "inside" if nan_guard else "left out: a runtime may answer a broken row with a number"},
+        rows=CHECK_ROWS,
+        error=error,
+        checks=checks,
     )
 
 

@@ -76,3 +76,30 @@ def model(
     head = integer(1, IR_VERSION) + block(2, "fastkd") + block(3, version)
     tail = b"".join(block(14, block(1, key) + block(2, text)) for key, text in metadata.items())
     return head + block(7, graph) + block(8, block(1, "") + integer(2, OPSET)) + tail
+
+
+def fields(data: bytes) -> list[tuple[int, Any]]:
+    """[(field, number or bytes), ...] of a message."""
+    found: list[tuple[int, Any]] = []
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        n = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            n |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return n
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 0:
+            found.append((key >> 3, varint()))
+        else:
+            size = varint() if key & 7 == 2 else 4
+            found.append((key >> 3, data[at : at + size]))
+            at += size
+    return found

@@ -17,11 +17,12 @@ class ExportReport:
         Path: size in bytes.
     sha256 : str
         Digest of the model, as in its file.
+    bytes : int
+        Of all files.
     rows : int
-        Vectors in the test.
+        Vectors in the test; of ONNX, rows that were compared.
     error : float or "bitwise"
-        Largest difference of a probability, or of a value in units of the largest, from float64; None for ONNX, where
-        the runtime decides.
+        Largest difference of a probability, or of a value or logit in units of the largest, from float64.
     limit : float or None
         Features beyond it are refused.
     agreement : float or None
@@ -37,7 +38,7 @@ class ExportReport:
     files: dict[str, int]
     sha256: str
     rows: int
-    error: float | str | None
+    error: float | str
     limit: float | None = None
     agreement: float | None = None
     sizes: dict[str, int] = field(default_factory=dict)
@@ -46,13 +47,17 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return asdict(self) | {"bytes": self.bytes}
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(self.files.values())
 
     def __str__(self) -> str:
         lines = [f"{path}: {size:,} bytes" for path, size in self.files.items()]
-        if self.error is not None:
-            error = self.error if isinstance(self.error, str) else f"{self.error:.2g}"
-            lines.append(f"{self.rows} vectors; difference from the model: {error}")
+        error = self.error if isinstance(self.error, str) else f"{self.error:.2g}"
+        lines.append(f"{self.rows} vectors; difference from the model: {error}")
         if self.agreement is not None:
             lines.append(f"same class as the float student: {self.agreement:.4f} of the calibration rows")
         if self.limit is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,19 +21,52 @@ explicit export false friend main module mutable namespace new noexcept not null
 private protected public reg requires template this throw true try typeid typename using virtual
 wire xor
 """
+VERILOG_KEYWORDS = """
+always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam design
+disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable endtask event
+for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout input instance
+integer join large liblist library localparam macromodule medium module nand negedge nmos nor noshowcancelled not notif0
+notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup pulsestyle_onevent pulsestyle_ondetect
+rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1 scalared showcancelled signed small specify
+specparam strong0 strong1 supply0 supply1 table task time tran tranif0 tranif1 tri tri0 tri1 triand trior trireg
+unsigned use uwire vectored wait wand weak0 weak1 while wire wor xnor xor
+"""
 
 
-def check_name(name: str) -> str:
-    """The name as a prefix of C symbols.
+class Name(NamedTuple):
+    """Stem of the files, and prefix of what is in them."""
+
+    file: str
+    prefix: str
+
+
+def target_path(path: Any, suffix: str, name: str | None = None) -> tuple[Path, Name]:
+    """The file to write, and the checked names: all of the file's stem, but for a prefix that `name` overrides.
 
     Raises
     ------
     ExportError
-        If it is no identifier, or a word of C, C++ or Verilog.
+        If the prefix is no identifier, or a word of C, C++ or, of a Verilog file, Verilog.
+    ValueError
+        If the file has another suffix, or a stem that C could not include; FileNotFoundError if its folder is missing.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name in KEYWORDS.split():
-        raise ExportError(f"name= must be a C identifier of at most 41 letters, digits and _, no keyword; got {name!r}")
-    return name
+    target = Path(path)
+    if target.suffix != suffix:
+        raise ValueError(f"the file must end in {suffix}; got {str(target)!r}")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {target.parent}")
+    prefix = target.stem if name is None else name
+    words = VERILOG_KEYWORDS if suffix == ".v" else KEYWORDS
+    if suffix == ".onnx":
+        return target, Name(target.stem, prefix)
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", prefix) or prefix in words.split():
+        raise ExportError(
+            f"name=, or else the file's stem, must be an identifier of at most 41 letters, digits and _, no keyword; "
+            f"got {prefix!r}"
+        )
+    if not re.fullmatch(r"\w[\w.+-]*", target.stem, re.ASCII):
+        raise ValueError(f"the file's stem must be of letters, digits, _, ., + and -; got {target.stem!r}")
+    return target, Name(target.stem, prefix)
 
 
 def put(template: str, **parts: Any) -> str:
@@ -42,9 +76,9 @@ def put(template: str, **parts: Any) -> str:
     return template
 
 
-def prefixed(text: str, name: str) -> str:
+def prefixed(text: str, name: Name) -> str:
     """`$` becomes the prefix of symbols, `@` that of macros."""
-    return text.replace("$", f"{name}_").replace("@", f"{name.upper()}_")
+    return text.replace("$", f"{name.prefix}_").replace("@", f"{name.prefix.upper()}_")
 
 
 def number(value: Any) -> str:

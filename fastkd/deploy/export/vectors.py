@@ -9,7 +9,7 @@ import numpy as np
 from fastkd._version import __version__
 from fastkd.deploy.export.snippets import framed
 from fastkd.deploy.export.student import Student
-from fastkd.deploy.export.text import hexadecimal, prefixed, put, table
+from fastkd.deploy.export.text import Name, hexadecimal, prefixed, put, table
 
 SURE = 0.6  # what the test of early exits asks for
 
@@ -121,7 +121,7 @@ def vectors_file(
     student: Student,
     X: np.ndarray,
     expected: np.ndarray,
-    name: str,
+    name: Name,
     bits: np.ndarray | None,
     unit: np.ndarray,
     tolerance: float,
@@ -152,7 +152,7 @@ def vectors_file(
     return prefixed(
         framed(
             TEST,
-            name=name,
+            name=name.file,
             version=__version__,
             what="Expected values are float64." if bits is None else "Every bit must agree.",
             rows=len(X),

@@ -16,20 +16,20 @@ from typing import Any
 import numpy as np
 
 from fastkd._version import __version__
-from fastkd.deploy.export.c import target_path
+from fastkd.deploy.export.c import checked_option
 from fastkd.deploy.export.files import about
 from fastkd.deploy.export.fixed import FixedPredictor
 from fastkd.deploy.export.fixed_net import FixedNet
 from fastkd.deploy.export.report import ExportReport
 from fastkd.deploy.export.student import ExportError
-from fastkd.deploy.export.text import put
+from fastkd.deploy.export.text import Name, put, target_path
 from fastkd.deploy.export.vectors import vector_rows
 from fastkd.deploy.export.writing import write_all
 
 TIMEOUT = 600
 
 CORE = """\
-/* <<name>>.v: written by fastkd <<version>>; do not edit. <<clocks>> clocks from start to done.
+/* <<file>>.v: written by fastkd <<version>>; do not edit. <<clocks>> clocks from start to done.
  * x: <<n_in>> features of 16 bits, the first lowest: round((x - mean) 2^<<x_bits>> / spread), saturated.
  * z: <<n_out>> outputs of 16 bits, 1.0 is 2^<<out_bits>>; best: index of the largest. No sum overflows, for any x.
  *
@@ -97,8 +97,8 @@ LAYER = """
   end
 """
 BENCH = """\
-/* <<name>>_tb.v: vectors of <<name>>.v; every bit must agree.
- * iverilog <<name>>.v <<name>>_tb.v && vvp a.out */
+/* <<file>>_tb.v: vectors of <<file>>.v; every bit must agree.
+ * iverilog <<file>>.v <<file>>_tb.v && vvp a.out */
 module <<name>>_tb;
   reg clk, rst, start; reg signed [<<x_top>>:0] x; wire done; wire signed [<<z_top>>:0] z; wire [15:0] best;
   integer rows, differ, clocks, most;
@@ -126,7 +126,7 @@ endmodule
 
 
 def export_verilog(
-    fixed: Any, path: Any, *, name: str | None = None, vectors: Any = 64, check: bool | str = "auto"
+    fixed: Any, path: Any, vectors: Any = 64, *, name: str | None = None, check: bool | str = "auto"
 ) -> ExportReport:
     """Write a fixed-point MLP as a Verilog core, `student.v`, and its testbench, `student_tb.v`.
 
@@ -135,10 +135,10 @@ def export_verilog(
     fixed : FixedPredictor
         Of an MLPClassifier or MLPRegressor with relu or identity.
     path : path that ends in ".v"
-    name : str, optional
-        Of the module; the file's stem if not given.
     vectors : int or (n, n_features) raw rows
         Rows of the testbench: so many of the calibration rows, or these.
+    name : str, optional
+        Of the module; the file's stem if not given. The files are named by `path` alone.
     check : {"auto", True, False}
         Simulate with Icarus Verilog and synthesize with yosys: what is installed of them; Icarus at least; nothing.
 
@@ -167,19 +167,18 @@ def export_verilog(
     """
     if not isinstance(fixed, FixedPredictor):
         raise TypeError(f"export_verilog takes a FixedPredictor; got {type(fixed).__name__}")
-    if check not in ("auto", True, False):
-        raise ValueError(f'check must be "auto", True or False; got {check!r}')
-    target, name = target_path(path, ".v", name)
+    checked_option(check)
+    target, names = target_path(path, ".v", name)
     net = fixed.net
     unfit = net.student.kind != "mlp" or not {layer.activation for layer in net.layers} <= {"relu", "linear"}
     if unfit:
         raise ExportError("export_verilog takes MLPs with relu or identity; distill this student into one")
     rows = vector_rows(net.student, vectors, fixed.calibration)
-    texts = {f"{name}.v": _core(net, name), f"{name}_tb.v": _bench(net, name, rows)}
+    texts = {f"{names.file}.v": _core(net, names), f"{names.file}_tb.v": _bench(net, names, rows)}
     checks: dict[str, str] = {}
     sizes = {"clocks": _clocks(net)}
     if check:
-        checks, measured = _simulated(texts, name, len(rows), sizes["clocks"], must=check is True)
+        checks, measured = _simulated(texts, names, len(rows), sizes["clocks"], must=check is True)
         sizes |= measured
     write_all({target.parent / file: text.encode() for file, text in texts.items()})
     return ExportReport(
@@ -206,7 +205,7 @@ def _word(values: Any, bits: int) -> str:
     return f"{bits * len(values)}'h{word:x}"
 
 
-def _core(net: FixedNet, name: str) -> str:
+def _core(net: FixedNet, name: Name) -> str:
     layers = ""
     for k, layer in enumerate(net.layers):
         n_in, n_out = layer.W.shape
@@ -242,7 +241,8 @@ def _core(net: FixedNet, name: str) -> str:
     last = len(net.layers)
     return put(
         CORE,
-        name=name,
+        file=name.file,
+        name=name.prefix,
         version=__version__,
         clocks=_clocks(net),
         about=about(net.student, {}),
@@ -259,16 +259,17 @@ def _core(net: FixedNet, name: str) -> str:
     )
 
 
-def _bench(net: FixedNet, name: str, rows: np.ndarray) -> str:
+def _bench(net: FixedNet, name: Name, rows: np.ndarray) -> str:
     Q = net.quantize(rows)
     Z = net.logits(Q)
     lines = [f"    row({_word(q, 16)}, {_word(z, 16)}, 16'd{int(z.argmax())});\n" for q, z in zip(Q, Z, strict=True)]
     n_in, n_out, limit = net.student.n_features, net.student.n_outputs, 4 * _clocks(net)
-    return put(BENCH, name=name, x_top=16 * n_in - 1, z_top=16 * n_out - 1, limit=limit, vectors="".join(lines))
+    part = {"file": name.file, "name": name.prefix, "vectors": "".join(lines)}
+    return put(BENCH, x_top=16 * n_in - 1, z_top=16 * n_out - 1, limit=limit, **part)
 
 
 def _simulated(
-    texts: dict[str, str], name: str, rows: int, clocks: int, must: bool
+    texts: dict[str, str], name: Name, rows: int, clocks: int, must: bool
 ) -> tuple[dict[str, str], dict[str, int]]:
     checks: dict[str, str] = {}
     sizes: dict[str, int] = {}
@@ -280,7 +281,8 @@ def _simulated(
         if shutil.which("iverilog") is None:
             checks["Icarus Verilog"] = "not installed: the core has not been simulated"
         else:
-            _run(["iverilog", "-g2001", "-Wall", "-Wno-timescale", "-o", "sim", f"{name}.v", f"{name}_tb.v"], folder)
+            sources = [f"{name.file}.v", f"{name.file}_tb.v"]
+            _run(["iverilog", "-g2001", "-Wall", "-Wno-timescale", "-o", "sim", *sources], folder)
             said = _run(["vvp", "sim"], folder).strip().split("\n")[-1]
             checks["Icarus Verilog"] = said
             if said != f"{rows} rows, 0 differ, {clocks} clocks a row":
@@ -288,24 +290,40 @@ def _simulated(
         if shutil.which("yosys") is None:
             checks["yosys"] = "not installed: resources not measured"
         else:
-            said = _run(
-                ["yosys", "-q", "-p", f"read_verilog {name}.v; synth_xilinx -top {name}; tee -o cells stat"], folder
-            )
-            sizes = _cells((Path(folder) / "cells").read_text())
-            checks["yosys, Xilinx 7"] = ", ".join(f"{n} {kind.upper()}" for kind, n in sizes.items())
+            sizes, checks["yosys, Xilinx 7"] = _synthesized(name, folder)
     return checks, sizes
 
 
+def _synthesized(name: Name, folder: str) -> tuple[dict[str, int], str]:
+    """The cells of a Xilinx 7 by yosys, and the same in words."""
+    script = f"read_verilog {name.file}.v; synth_xilinx -top {name.prefix}; tee -o cells stat"
+    try:
+        _run(["yosys", "-q", "-p", script], folder)
+    except _Late as late:
+        return {}, f"not measured: {late}"
+    sizes = _cells((Path(folder) / "cells").read_text())
+    return sizes, ", ".join(f"{n} {kind.upper()}" for kind, n in sizes.items()) or "not measured: its list is unknown"
+
+
+class _Late(ExportError):
+    """A program that did not come to its end."""
+
+
 def _run(command: list[str], folder: str) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise _Late(f"{command[0]} was not done after {TIMEOUT} seconds") from None
     if done.returncode:
         raise ExportError(f"{' '.join(command)} failed:\n{(done.stderr or done.stdout)[-2000:]}")
     return done.stdout
 
 
 def _cells(text: str) -> dict[str, int]:
-    counts = dict.fromkeys(("dsp", "lut", "ff"), 0)
-    for cell, n in re.findall(r"^\s+(\S+)\s+(\d+)$", text, re.MULTILINE):
-        for kind, pattern in (("dsp", "DSP48E1"), ("lut", r"LUT\d"), ("ff", "FD[RSCP]E")):
-            counts[kind] += int(n) * bool(re.fullmatch(pattern, cell))
-    return counts
+    """DSP, LUT and FF in a list of yosys, where cell and number stand in either order; {} if it has none of them."""
+    counts: dict[str, int] = {}
+    lines = re.findall(r"^\s+([A-Z]\w+)\s+(\d+)$", text, re.MULTILINE)
+    lines += [(cell, n) for n, cell in re.findall(r"^\s+(\d+)\s+(?:\S+\s+)?([A-Z]\w+)$", text, re.MULTILINE)]
+    for kind, pattern in (("dsp", "DSP48E1"), ("lut", r"LUT\d"), ("ff", "FD[RSCP]E")):
+        counts[kind] = sum(int(n) for cell, n in lines if re.fullmatch(pattern, cell))
+    return counts if any(counts.values()) else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastkd.deploy import ExportError, Predictor, export_c
+from fastkd.deploy import ExportError, FixedPredictor, Predictor, export_c
 from fastkd.distill import BeYourOwnTeacher
 from fastkd.features import Standardizer
 from fastkd.losses import softmax
@@ -184,6 +184,36 @@ def test_several_students_in_one_program(tools, tmp_path):
     subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "all.c"], cwd=tmp_path, check=True)
 
 
+@pytest.mark.parametrize("kind", ["relu", "int8"])
+def test_the_name_is_the_prefix_and_the_path_the_files(tools, tmp_path, kind):
+    tools.need("gcc")
+    model = tools.network("relu")
+    student = FixedPredictor(model, tools.rows_for(model, 100)) if kind == "int8" else model
+    report = export_c(student, tmp_path / "of-2.c", name="signal", vectors=5, check=True, cc="gcc")
+    files = ["of-2.c", "of-2.h", "of-2_test.c"]
+    assert sorted(report.files) == sorted(str(tmp_path / file) for file in files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+    assert report.bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert "int signal_classify(" in (tmp_path / "of-2.h").read_text()
+    with pytest.raises(ExportError, match="stem"):
+        export_c(student, tmp_path / "of-2.c", check=False)
+    with pytest.raises(ValueError, match="stem"):
+        export_c(student, tmp_path / '"; x.c', name="signal", check=False)
+
+
+def test_a_compiler_that_never_ends_is_an_error(tools, tmp_path, monkeypatch):
+    from fastkd.deploy.export import compiling
+
+    def late(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    tools.need("gcc")
+    monkeypatch.setattr(compiling.subprocess, "run", late)
+    with pytest.raises(ExportError, match="not done after"):
+        export_c(tools.network("relu"), tmp_path / "student.c", cc="gcc")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_from_data_cannot_leave_their_comment(tools, tmp_path):
     import pandas as pd
 
@@ -209,6 +239,9 @@ def test_the_first_layer_keeps_the_digits_of_prices(tmp_path):
         ({"name": "int"}, ExportError, "identifier"),
         ({"name": "a-b"}, ExportError, "identifier"),
         ({"check": "maybe"}, ValueError, "check"),
+        ({"check": 1}, ValueError, "check must be"),
+        ({"check": np.array([True])}, ValueError, "check must be"),
+        ({"check": False, "cc": "gcc"}, ValueError, "check=False"),
         ({"vectors": 0}, ValueError, "at least 1"),
         ({"vectors": np.zeros((3, 5))}, ValueError, r"\(n, 6\)"),
         ({"vectors": np.full((3, 6), np.nan)}, ValueError, "finite"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastkd.deploy import ExportError, FixedPredictor, export_c
+from fastkd.distill import BeYourOwnTeacher
 from fastkd.models import MLPClassifier, as_model
 
 FORMS = {"SIMD": ["-O2"], "32 bits": ["-O2", "-DSTUDENT_LOOPS=1"], "fast-math": ["-O3", "-march=native", "-ffast-math"]}
@@ -112,6 +113,41 @@ def test_tuning_is_reported_with_and_without_and_does_no_harm(trained):
     np.testing.assert_array_equal(model.parameters, before)
     again = FixedPredictor(model, X, weights="int8", tune=5, random_state=0)
     np.testing.assert_array_equal(again.predict_proba(X), fixed.predict_proba(X))
+
+
+@pytest.mark.parametrize("weights", ["int8", "int16"])
+@pytest.mark.parametrize("kind", ["lstm_mean", "cnn", "values", "gelu"])
+def test_tuning_of_other_networks_does_no_harm(tools, kind, weights):
+    model = tools.network(kind)
+    X = tools.rows_for(model, 150)
+    fixed = FixedPredictor(model, X, weights=weights, tune=2, random_state=0)
+    untuned, tuned = fixed.quality_["untuned"], fixed.quality_["tuned"]
+    if kind == "values":
+        assert tuned["mean"] <= untuned["mean"]
+        assert np.isfinite(fixed.predict(X)).all()
+        return
+    assert tuned["agreement"] >= untuned["agreement"]
+    p = fixed.predict_proba(X)
+    assert np.mean(p.argmax(axis=1) == model.predict_proba(X).argmax(axis=1)) == pytest.approx(tuned["agreement"])
+    error = np.abs(p - model.predict_proba(X)).mean()
+    assert error == pytest.approx(tuned["mean"], abs=1e-4)
+
+
+def test_exits_are_not_tuned(trained):
+    _, X = trained
+    y = (X[:, 0] > 0).astype(int)
+    net = BeYourOwnTeacher(MLPClassifier((4, 4), epochs=1), random_state=0).fit(X[:100], y[:100])
+    for chosen in ("deepest", 0):
+        net.predict_with = chosen
+        with pytest.raises(TypeError, match="exits_"):
+            FixedPredictor(net, X[:100], tune=1)
+    FixedPredictor(net.exits_[0], X[:100], tune=1)
+
+
+def test_strict_is_refused(trained, tmp_path):
+    with pytest.raises(ValueError, match="strict"):
+        export_c(FixedPredictor(*trained), tmp_path / "student.c", strict=True, check=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_that_are_no_numbers(trained):

@@ -159,6 +159,13 @@ def test_what_cannot_be_exported_is_named(tmp_path):
         export_c(forecaster, tmp_path / "student.c", on_gap="ignore")
     with pytest.raises(ValueError, match="on_gap"):
         export_c(forecaster.student_, tmp_path / "student.c", on_gap="reset")
+    hours = synthetic_market(100, random_state=0, interval="1h")
+    with pytest.raises(ValueError, match="candles of 5m; got 1h"):
+        export_c(forecaster, tmp_path / "student.c", vectors=hours)
+    market = synthetic_market(100, random_state=0, interval="5m")
+    gaps = Candles.concatenate([market[:60], market[62:]])
+    with pytest.raises(ValueError, match="missing after number 59"):
+        export_c(forecaster, tmp_path / "student.c", vectors=gaps, on_gap="bridge")
     with pytest.raises(ValueError, match="Candles"):
         export_c(forecaster, tmp_path / "student.c", vectors=np.zeros((3, 4)))
     forecaster.features = FeatureSet("rich", symbols=("ETHUSDT",))

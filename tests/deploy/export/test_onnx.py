@@ -1,6 +1,7 @@
 """ONNX files: read by the checker and by ONNX Runtime, NaN kept, back again through as_model."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -118,7 +119,10 @@ def constants(path):
 
 def test_the_file_holds_the_weights_and_their_origin(tools, tmp_path):
     model = tools.network("relu")
-    report = export_onnx(model, tmp_path / "student.onnx")
+    report = export_onnx(model, tmp_path / "student.onnx", output="probabilities")
+    assert report.rows == 1000
+    assert 0 < report.error < 2e-5
+    assert report.bytes == (tmp_path / "student.onnx").stat().st_size
     tensors, metadata = constants(tmp_path / "student.onnx")
     x = tools.rows_for(model, 50)
     z = x - tensors["mean"]
@@ -154,3 +158,68 @@ def test_exits_are_refused(tmp_path):
     with pytest.raises(ExportError, match="exits_"):
         export_onnx(net, tmp_path / "student.onnx")
     export_onnx(net.exits_[0], tmp_path / "student.onnx")
+
+
+@pytest.mark.parametrize("runtime", [True, False])
+def test_every_kind_is_checked(tools, tmp_path, every_kind, runtime, monkeypatch):
+    if runtime:
+        pytest.importorskip("onnxruntime")
+    else:
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    options = [{}, {"batch": 7}, {"nan_guard": False}]
+    for change in [*options, {"output": "logits"}][: 3 if every_kind == "values" else 4]:
+        report = export_onnx(tools.network(every_kind), tmp_path / "student.onnx", **change)
+        assert report.error < 2e-5
+        assert "rows" in report.checks["the graph in NumPy"]
+        assert report.checks["ONNX Runtime"].startswith("not installed") != runtime
+
+
+@pytest.mark.parametrize("kind", ["relu", "gelu", "values", "lstm_mean", "cnn_mean"])
+@pytest.mark.parametrize("broken", ["weight", "operator", "guard"])
+def test_a_wrong_graph_is_found_and_nothing_is_written(tools, tmp_path, kind, broken, monkeypatch):
+    from fastkd.deploy.export import onnx as module
+
+    tensor = module._Graph.constant
+
+    def off(graph, name, array, dtype=np.float32):
+        array = np.array(array)
+        if name == "W0":
+            array[0, 0] += 0.1
+        return tensor(graph, name, array, dtype)
+
+    if broken == "weight":
+        monkeypatch.setattr(module._Graph, "constant", off)
+    elif broken == "operator":
+        swapped = {"Relu": "Tanh", "Tanh": "Relu", "Erf": "Tanh", "GlobalAveragePool": "GlobalMaxPool"}
+        add = module._Graph.add
+        monkeypatch.setattr(module._Graph, "add", lambda self, op, *a, **k: add(self, swapped.get(op, op), *a, **k))
+    else:
+        monkeypatch.setattr(module, "_guard", lambda g, s, z, name: g.add("Relu", [z], name))
+    with pytest.raises(ExportError, match=r"differs from the model|with a number"):
+        export_onnx(tools.network(kind), tmp_path / "student.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_guard_that_is_missing_is_found(tools, tmp_path, monkeypatch):
+    from fastkd.deploy.export import onnx as module
+    from fastkd.deploy.export import onnx_check
+
+    zero = np.zeros(1)
+    monkeypatch.setattr(module, "_guard", lambda g, s, z, name: g.add("Add", [z, g.constant("zero", zero)], name))
+    monkeypatch.setitem(onnx_check.OPERATORS, "Relu", lambda x: np.fmax(x, 0.0))  # as runtimes that lose a NaN
+    with pytest.raises(ExportError, match="with a number"):
+        export_onnx(tools.network("relu"), tmp_path / "student.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_the_runtime_does_not_take_is_an_error(tools, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    from fastkd.deploy.export import onnx_check, protobuf
+
+    monkeypatch.setattr(protobuf, "OPSET", 9999)
+    with pytest.raises(ExportError, match="opset"):
+        export_onnx(tools.network("relu"), tmp_path / "student.onnx")
+    monkeypatch.setattr(onnx_check, "OPSET", 9999)
+    with pytest.raises(ExportError, match="does not run"):
+        export_onnx(tools.network("relu"), tmp_path / "student.onnx")
+    assert list(tmp_path.iterdir()) == []
