@@ -200,6 +200,8 @@ def distill(
     tables = _fit(found, candles, source, task, quiet)
     alone = _forecaster(task, student=student, kd_weight=0.0)
     _fit(alone, candles, source, task, quiet, "the same student from labels alone", tables)
+    if not teacher:
+        found.teacher = large  # how it was made, for training anew
     found.save(output)
     if save_teacher is not None:
         teachers[0].save(save_teacher)
@@ -359,11 +361,22 @@ def _fit(
         found.fit(
             one,
             test_fraction=task.test_fraction,
-            category=source.category,
+            category=_category(files, source),
             progress=lambda text: say(f"{what}: {text}" if what else text),
         )
     _end_steps(quiet)
     return tables
+
+
+def _category(files: list[Path], source: Source) -> str | None:
+    """Category of the candles, as the stores say it; None of other files."""
+    from fastkd.market.reading import stored_category
+
+    wanted = {"symbol": source.symbol, "interval": source.interval, "category": source.category}
+    kinds = {stored_category(path, **wanted) for path in files} - {None}
+    if len(kinds) > 1:
+        raise ValueError(f"candles of {' and '.join(sorted(map(str, kinds)))}: say --category, or train on one of them")
+    return next(iter(kinds), None)
 
 
 def _end_steps(quiet: bool) -> None:

@@ -80,6 +80,21 @@ def test_candles_from_standard_input(capsys, folder, tmp_path, monkeypatch, pack
     assert "/tmp/" not in err
 
 
+def test_a_store_says_of_which_category_the_model_is(capsys, candles, tmp_path):
+    with CandleStore(tmp_path / "spot.db") as store:
+        store.write(candles, "spot")
+    with CandleStore(tmp_path / "linear.db") as store:
+        store.write(candles.named("YUSDT"))
+    quick = ["--hidden", "4", "--epochs", "1", "--features", "ohlcv4", "--quiet"]
+    assert run(capsys, "train", tmp_path / "spot.db", "--output", tmp_path / "m", *quick)[0] == 0
+    assert fastkd.load(tmp_path / "m").category == "spot"
+    both = [tmp_path / "spot.db", tmp_path / "linear.db"]
+    code, _, err = run(capsys, "train", *both, "--output", tmp_path / "n", *quick)
+    assert code == 2
+    assert "linear and spot" in err
+    assert not (tmp_path / "n").exists()
+
+
 def test_parquet(capsys, candles, tmp_path):
     pytest.importorskip("pyarrow")
     candles.to_parquet(tmp_path / "x.parquet")
@@ -247,6 +262,18 @@ def test_train_makes_a_teacher_for_distill(capsys, folder, tmp_path):
     code, _, err = run(capsys, "distill", folder / "x.csv", "--teacher", big, "--output", tmp_path / "m", "--quiet")
     assert code == 2
     assert "same features and labels" in err
+
+
+def test_a_file_knows_how_its_teacher_was_made(capsys, folder, model, tmp_path):
+    held = fastkd.load(model)
+    assert held.teacher.hidden == (8,)
+    more = ["--end", "2024-01-05", "--quiet", "--features", "ohlcv4"]
+    command = ["distill", folder / "x.csv", "--teacher", model, "--output", tmp_path / "m", *more]
+    assert run(capsys, *command, "--student-hidden", 4, "--student-epochs", 1)[0] == 0
+    store = tmp_path / "x.db"
+    code, _, err = run(capsys, "live", tmp_path / "m", "--symbol", "XUSDT", "--store", store, "--retrain")
+    assert code == 2
+    assert "could not hold its teacher" in err
 
 
 def test_returns(capsys, folder, tmp_path):
