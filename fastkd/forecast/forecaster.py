@@ -127,6 +127,10 @@ class Forecaster:
             )
         if not isinstance(labels, Labels):
             raise TypeError(f"labels must be Direction(), TripleBarrier(), RegimeAhead() or Return(); got {labels!r}")
+        if isinstance(labels, Return) and temperature != TEMPERATURE:
+            raise ValueError(f"temperature={temperature!r} is for classes; of {labels} the student learns the values")
+        if kd_weight == 0 and teacher_weights is not None:
+            raise ValueError("teacher_weights are for teachers, and with kd_weight=0 there is none")
         self.labels = labels
         self.student, self.teacher, self.teacher_weights = student, teacher, teacher_weights
         self.temperature, self.kd_weight, self.scale = temperature, kd_weight, scale

@@ -474,3 +474,35 @@ def test_a_teacher_that_is_not_asked_is_not_missed(tmp_path):
     found.save(tmp_path / "m")
     again = fastkd.load(tmp_path / "m").clone().fit(PAST)
     np.testing.assert_array_equal(again.student_.parameters, found.student_.parameters)
+
+
+def test_a_candle_counts_once(forecaster):
+    for twice in ([PAST, PAST], [PAST, CANDLES[1500:]], [PAST.named(None), PAST.named(None)[100:]]):
+        with pytest.raises(ValueError, match=r"same \d+ candle.*concatenate"):
+            Forecaster("ohlcv4", **QUICK).fit(twice)
+    with pytest.raises(ValueError, match="same 500 candle"):
+        forecaster.evaluate([LATER, LATER])
+    other = synthetic_market(2000, random_state=1)  # two markets without a name, of the same times
+    Forecaster("ohlcv4", **QUICK).fit([PAST.named(None), other.named(None)])
+    Forecaster("ohlcv4", **QUICK).fit([PAST[:1000], PAST[1000:]])
+
+
+def test_a_frame_in_place_of_candles_says_what_to_do():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"start_ms": PAST.start_ms, "close": PAST.close})
+    for wrong in (frame, np.ones((9, 5)), "x.csv"):
+        with pytest.raises(TypeError, match=rf"got {type(wrong).__name__}: Candles\.from_frame"):
+            Forecaster().fit(wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"labels": Return(), "temperature": 3.0}, "is for classes"),
+        ({"labels": Return(), "temperature": steady}, "is for classes"),
+        ({"kd_weight": 0.0, "teacher_weights": [1.0]}, "there is none"),
+    ],
+)
+def test_settings_given_in_vain(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        Forecaster(**arguments)
