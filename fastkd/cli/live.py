@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from fastkd.cli.common import STDIN, check, say_steps
+from fastkd.cli.common import STDIN, Output, check, say_steps
 from fastkd.cli.models import load_forecaster
 
 __all__ = ["live"]
@@ -19,7 +19,7 @@ def live(
     symbol: str | None = None,
     category: Literal["linear", "spot", "inverse"] | None = None,
     store: Path | None = None,
-    log: Path = Path(STDIN),
+    log: Output = Path(STDIN),
     on_gap: Literal["raise", "reset", "bridge"] = "bridge",
     retrain: bool = False,
     stop_after: int | None = None,

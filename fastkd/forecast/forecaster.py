@@ -11,14 +11,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastkd._defaults import KD_WEIGHT, TEMPERATURE
 from fastkd._io import save
 from fastkd.deploy import Predictor
 from fastkd.evaluation import EvaluationReport, evaluation_report
 from fastkd.features import FeatureSet
 from fastkd.forecast.labels import Direction, Labels, Return
 from fastkd.forecast.learning import (
-    KD_WEIGHT,
-    TEMPERATURE,
     Learned,
     check_teachers,
     learn,

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from fastkd.forecast.forecaster import Forecaster
 
 __all__ = [
-    "KD_WEIGHT",
-    "TEMPERATURE",
     "Learned",
     "LeftOut",
     "check_teachers",
@@ -34,8 +32,6 @@ __all__ = [
     "require_settings",
     "spans_of_teachers",
 ]
-
-TEMPERATURE, KD_WEIGHT = 2.0, 0.9
 
 
 @dataclass(frozen=True)

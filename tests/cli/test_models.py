@@ -314,3 +314,50 @@ def test_bench_has_a_row_for_each_peer(capsys, monkeypatch, tmp_path):
     assert {row["other"] for row in rows} >= {"NumPy"}
     assert all(row["fastkd"] > 0 and row["theirs"] > 0 for row in rows)
     assert "ratio" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--teacher", "m.safetensors", "--teacher-hidden", "8"], "--teacher-hidden is of a teacher that is trained"),
+        (["--teacher", "m.safetensors", "--teacher-epochs", "1"], "--teacher-epochs is of a teacher that is trained"),
+        (["--teacher", "m.safetensors", "--kd-weight", "0"], "--teacher is not asked"),
+        (["--temperature", "2", "--kd-weight", "0"], "--temperature is of soft labels; with --kd-weight 0"),
+        (["--temperature", "2", "--labels", "return"], "--temperature is of soft labels; with --labels return"),
+        (["--save-teacher", "t.pkl"], "--save-teacher t.pkl: a model is written as safetensors"),
+        (["--output", "m.pkl"], "--output m.pkl: a model is written as safetensors; name it *.safetensors"),
+    ],
+)
+def test_options_in_vain_and_names_of_other_formats(capsys, folder, model, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    output = [] if "--output" in arguments else ["--output", tmp_path / "m"]
+    code, out, err = run(capsys, "distill", "x.csv", *arguments, *output, "--features", "ohlcv4", "--quiet")
+    assert (code, out) == (2, "")
+    assert words in err
+    assert sorted(folder.iterdir()) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_and_predict_refuse_names_of_other_formats(capsys, folder, model, tmp_path):
+    code, _, err = run(capsys, "train", folder / "x.csv", "--output", tmp_path / "m.onnx")
+    assert code == 2
+    assert "m.onnx: a model is written as safetensors" in err
+    code, _, err = run(capsys, "predict", model, folder / "x.csv", "--output", tmp_path / "x.xlsx")
+    assert code == 2
+    assert "x.xlsx: forecasts are written as CSV or Parquet; name it *.csv or *.parquet" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_standard_output_has_one_writer(capsys, folder, model):
+    code, out, err = run(capsys, "predict", model, folder / "x.csv", "--json", "-")
+    assert (code, out) == (2, "")
+    assert "--output and --json would both write to standard output" in err
+
+
+@pytest.mark.parametrize("command", ["predict", "live"])
+def test_help_names_standard_output_as_it_is_typed(capsys, command):
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert "[default: -]" in out
+    assert "/dev/stdin" not in out
