@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from fastkd.flower.certificates import make_certificates
 
@@ -62,7 +63,12 @@ class VenueApp:
 
 
 def write_app(
-    folder: str | os.PathLike[str], nodes: Sequence[str], app: VenueApp, *, host: str = "127.0.0.1", port: int = 9092
+    folder: str | os.PathLike[str],
+    nodes: Mapping[str, Any],
+    app: VenueApp,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 9092,
 ) -> list[str]:
     """Write a bundle without code, keys and commands for the server and each node.
 
@@ -70,8 +76,8 @@ def write_app(
     ----------
     folder : path
         Gets ``app/pyproject.toml``, ``flwr/config.toml``, ``keys/`` and ``START.md``.
-    nodes : sequence of str
-        Names of the venues.
+    nodes : mapping of str to path
+        Names of the venues, and where each has its candles.
     app : VenueApp
     host, port : where the nodes reach the server
 
@@ -85,10 +91,10 @@ def write_app(
     FileExistsError
         The folder has such files already.
     ValueError
-        Fewer than two nodes, names that occur twice or are no plain file names.
+        Fewer than two nodes, names that are no plain file names.
     """
-    if len(nodes) < 2 or len(set(nodes)) != len(nodes):
-        raise ValueError(f"a federation needs at least two nodes with names of their own; got {list(nodes)}")
+    if len(nodes) < 2:
+        raise ValueError(f"a federation needs at least two nodes; got {list(nodes)}")
     if not re.fullmatch(r"[A-Za-z0-9.\-]+", host):
         raise ValueError(f"host must be a name or an address; got {host!r}")
     into = Path(folder)
@@ -133,7 +139,7 @@ root-certificates = "keys/ca.crt"
 """
 
 
-def _commands(nodes: Sequence[str], host: str, port: int) -> list[tuple[str, str]]:
+def _commands(nodes: Mapping[str, Any], host: str, port: int) -> list[tuple[str, str]]:
     """Where and what."""
     listen = "127.0.0.1" if host == "127.0.0.1" else "0.0.0.0"
     found = [
@@ -145,8 +151,8 @@ def _commands(nodes: Sequence[str], host: str, port: int) -> list[tuple[str, str
         )
     ]
     found += [("server", f"flwr supernode register keys/{name}.pub desk --name {name}") for name in nodes]
-    for k, name in enumerate(nodes):
-        own = f'candles="{name}.csv.gz" state-dir="state-{name}"'
+    for k, (name, candles) in enumerate(nodes.items()):
+        own = f'candles={json.dumps(os.fspath(candles))} state-dir="state-{name}"'
         found.append(
             (
                 name,

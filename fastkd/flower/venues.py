@@ -20,7 +20,7 @@ from fastkd.flower.apps import client_app, server_app
 from fastkd.flower.clients import FlowerClients
 from fastkd.forecast.labels import Direction
 from fastkd.forecast.parts import rows_of
-from fastkd.market import Candles
+from fastkd.market import read_candles
 from fastkd.models import MLPClassifier
 
 __all__ = ["client", "server"]
@@ -28,13 +28,9 @@ __all__ = ["client", "server"]
 log = logging.getLogger("fastkd.flower")
 
 
-def _read(path: str) -> Candles:
-    return Candles.read_parquet(path) if path.endswith(".parquet") else Candles.read_csv(path)
-
-
 def _rows(path: str, config: Any) -> tuple[np.ndarray, np.ndarray]:
     """Features and directions of the candles in a file, as all venues make them."""
-    candles = _read(path)
+    candles = read_candles(path)
     if candles.interval != config["interval"]:
         raise ValueError(f"{path} has candles of {candles.interval}; the federation is of {config['interval']}")
     labels = Direction(horizon=int(config["horizon"]))

@@ -51,7 +51,7 @@ def test_openssl_verifies_the_server_certificate(tmp_path):
 
 def test_the_bundle_has_no_code_and_names_apps_that_exist(tmp_path):
     app = VenueApp("1h", "/data/public.csv.gz", rounds=3, f=1)
-    commands = write_app(tmp_path / "fed", ["a", "b", "c"], app)
+    commands = write_app(tmp_path / "fed", {name: f"/data/{name}.csv" for name in "abc"}, app)
     bundle = tomllib.loads((tmp_path / "fed" / "app" / "pyproject.toml").read_text())
     flower = bundle["tool"]["flwr"]["app"]
     assert flower["config"]["rounds"] == 3
@@ -65,19 +65,22 @@ def test_the_bundle_has_no_code_and_names_apps_that_exist(tmp_path):
     assert all(command in text for command in commands)
     assert len(commands) == 1 + 3 + 3 + 1
     with pytest.raises(FileExistsError, match="already"):
-        write_app(tmp_path / "fed", ["a", "b"], app)
-    for nodes in (["a"], ["a", "a"]):
-        with pytest.raises(ValueError, match="at least two"):
-            write_app(tmp_path / "other", nodes, app)
+        write_app(tmp_path / "fed", {"a": "a.csv", "b": "b.csv"}, app)
+    with pytest.raises(ValueError, match="at least two"):
+        write_app(tmp_path / "other", {"a": "a.csv"}, app)
     with pytest.raises(ValueError, match="host"):
-        write_app(tmp_path / "other", ["a", "b"], app, host="x; rm -rf /")
+        write_app(tmp_path / "other", {"a": "a.csv", "b": "b.csv"}, app, host="x; rm -rf /")
 
 
 def test_the_apps_run_as_they_are_configured(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for k, name in enumerate(("a", "b", "public")):
         synthetic_market(700, random_state=k, interval="1h").to_csv(tmp_path / f"{name}.csv")
-    write_app(tmp_path / "fed", ["a", "b"], VenueApp("1h", "public.csv", rounds=2, public_rows=100, aggregator="mean"))
+    write_app(
+        tmp_path / "fed",
+        {"a": "a.csv", "b": "b.csv"},
+        VenueApp("1h", "public.csv", rounds=2, public_rows=100, aggregator="mean"),
+    )
     config = tomllib.loads((tmp_path / "fed" / "app" / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
     nodes = {name: {"candles": f"{name}.csv", "state-dir": f"state-{name}"} for name in ("a", "b")}
     grid = LocalGrid({"a": client, "b": client}, node_config=nodes)
@@ -109,3 +112,32 @@ def test_importing_flower_switches_its_telemetry_off():
         "import fastkd.flower, os; print(os.environ['FLWR_TELEMETRY_ENABLED'], os.environ['FLWR_DISABLE_UPDATE_CHECK'])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["0", "1"]
+
+
+def test_the_command_writes_the_app(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("cyclopts")
+    from fastkd.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    for k, name in enumerate(("a", "b", "public")):
+        synthetic_market(400, random_state=k, interval="1h").to_csv(tmp_path / f"{name}.csv")
+    road = ["federate", "a.csv", "b.csv", "--on", "flower", "--public", "public.csv", "--app", "fed"]
+    assert main([*road, "--rounds", "7", "--aggregator", "median"]) == 0
+    said = capsys.readouterr().out
+    config = tomllib.loads((tmp_path / "fed" / "app" / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    assert (config["rounds"], config["aggregator"], config["interval"], config["nodes"]) == (7, "median", "1h", 2)
+    assert config["public-candles"] == str(tmp_path / "public.csv")
+    assert "flower-superlink" in said
+    assert f'candles="{tmp_path / "a.csv"}"' in said
+    for more, match in (
+        (["--folds", "9"], "folds"),
+        (["--attack", "a=SignFlip"], "attack"),
+        (["--plot", "p.png"], "plot"),
+    ):
+        assert main([*road[:-1], "other", *more]) == 2
+        assert match in capsys.readouterr().err
+    assert main(road[:-2]) == 2
+    assert "--app" in capsys.readouterr().err
+    assert main(["federate", "a.csv", "b.csv", "--app", "fed"]) == 2
+    assert "--on flower" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
