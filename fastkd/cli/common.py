@@ -18,10 +18,11 @@ from fastkd.cli.outputs import check_outputs, need
 if TYPE_CHECKING:
     from fastkd.market import Candles
 
-__all__ = ["Files", "Json", "Source", "Widths", "need", "read_all", "say_steps", "shown", "write_json"]
+__all__ = ["Files", "Json", "Output", "Source", "Widths", "need", "read_all", "say_steps", "shown", "write_json"]
 
 Files = Annotated[list[Path], Parameter(allow_leading_hyphen=False, negative="")]
 Json = Path | None
+Output = Annotated[Path, Parameter(show_default=lambda path: "-" if str(path) == STDIN else str(path))]
 
 
 def _widths(type_: Any, tokens: Any) -> tuple[int, ...]:
@@ -94,9 +95,17 @@ def describe(candles: Candles, path: Path) -> str:
 
 
 def check(outputs: Mapping[str, Path | None], inputs: Mapping[str, Iterable[Path | None]]) -> None:
-    """Outputs can be written and overwrite no input; "-" is standard output."""
+    """Outputs can be written and overwrite no input; "-" is standard output, for one of them."""
+    if len(piped := [flag for flag, path in outputs.items() if path is not None and str(path) == STDIN]) > 1:
+        raise ValueError(f"{' and '.join(piped)} would both write to standard output; name a file for one of them")
     named = {flag: path for flag, path in outputs.items() if path is not None and str(path) != STDIN}
     check_outputs(named, {what: [f for f in files if f is None or str(f) != STDIN] for what, files in inputs.items()})
+
+
+def check_suffix(flag: str, path: Path, suffixes: tuple[str, ...], why: str) -> None:
+    """Raise if a file's name promises another format; names without a suffix promise none."""
+    if path.suffix and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{flag} {path}: {why}; name it *{' or *'.join(suffixes)}")
 
 
 def write_json(path: Path | None, figures: Any) -> None:

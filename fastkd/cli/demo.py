@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from fastkd._defaults import KD_WEIGHT, TEMPERATURE
 from fastkd.cli.common import Json, Source, check, need, read_all, say_steps, shown, write_json
 
 __all__ = ["demo"]
@@ -23,8 +24,8 @@ def demo(
     rows: int = 40_000,
     seed: int = 0,
     threshold: float | None = None,
-    temperature: float = 2.0,
-    kd_weight: float = 0.9,
+    temperature: float = TEMPERATURE,
+    kd_weight: float = KD_WEIGHT,
     few_labels: int = 200,
     json: Json = None,
     quiet: bool = False,

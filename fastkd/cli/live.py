@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from fastkd.cli.common import STDIN, check, say_steps
+from fastkd.cli.common import STDIN, Output, check, say_steps
 from fastkd.cli.models import load_forecaster
 
 __all__ = ["live"]
@@ -19,7 +19,7 @@ def live(
     symbol: str | None = None,
     category: Literal["linear", "spot", "inverse"] | None = None,
     store: Path | None = None,
-    log: Path = Path(STDIN),
+    log: Output = Path(STDIN),
     on_gap: Literal["raise", "reset", "bridge"] = "bridge",
     retrain: bool = False,
     stop_after: int | None = None,
@@ -45,7 +45,8 @@ def live(
     log
         A file that each decision is added to as a line of JSON; standard output if not given.
     on_gap
-        Where candles are missing: refuse the one after them, begin anew with it, or step over them.
+        Where candles are missing: refuse the one after them, begin anew with it, or step over them. In Python it is
+        raise; here nobody could push the missing ones, so the command goes on, and each decision says what was missing.
     retrain
         Train a new student in the background when the market changes; needs a store with history.
     stop_after
@@ -58,6 +59,7 @@ def live(
         Print errors and decisions only.
     """
     from fastkd.cli.outputs import need
+    from fastkd.forecast.learning import require_settings
     from fastkd.forecast.loop import run_live
     from fastkd.market import BybitClient, BybitStream, CandleStore
 
@@ -68,6 +70,8 @@ def live(
     if retrain and store is None:
         raise ValueError("--retrain needs --store, with the candles to train on")
     found = load_forecaster(model)
+    if retrain:
+        require_settings(found)
     market = symbol or found.symbol
     if not isinstance(market, str):
         raise ValueError(f"{model} does not say which market: give --symbol")

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from cyclopts import Parameter
 
+from fastkd._defaults import KD_WEIGHT
 from fastkd.cli.common import (
     STDIN,
     Files,
     Json,
+    Output,
     Source,
     Widths,
     check,
+    check_suffix,
     describe,
     read_all,
     say_steps,
@@ -123,6 +126,7 @@ def train(
         Print errors only.
     """
     check({"--output": output, "--json": json}, {"the candles": candles})
+    check_model_names({"--output": output})
     model = _network(task, hidden, epochs=epochs, learning_rate=learning_rate, l2=l2)
     found = _forecaster(task, student=model, kd_weight=0.0)
     tables = _fit(found, candles, source, task, quiet)
@@ -140,12 +144,12 @@ def distill(
     save_teacher: Path | None = None,
     task: Task = Task(),
     source: Source = Source(),  # noqa: B008
-    temperature: float = 2.0,
-    kd_weight: float = 0.9,
+    temperature: float | None = None,
+    kd_weight: float = KD_WEIGHT,
     student_hidden: Widths = (32, 16),
     student_epochs: int = 20,
-    teacher_hidden: Widths = (128, 64),
-    teacher_epochs: int = 10,
+    teacher_hidden: Widths | None = None,
+    teacher_epochs: int | None = None,
     json: Json = None,
     quiet: bool = False,
 ) -> int:
@@ -163,7 +167,7 @@ def distill(
     save_teacher
         Also write the teacher that was trained, as a forecaster.
     temperature
-        Of the soft labels.
+        Of the soft labels; by default 2. Not for returns.
     kd_weight
         Of the soft labels, against the hard ones.
     student_hidden
@@ -171,9 +175,9 @@ def distill(
     student_epochs
         Passes of the student over the rows.
     teacher_hidden
-        Hidden layers of the teacher that is trained.
+        Hidden layers of the teacher that is trained; by default 128,64.
     teacher_epochs
-        Its passes over the rows.
+        Its passes over the rows; by default 10.
     json
         Also write the figures; - for standard output.
     quiet
@@ -183,23 +187,35 @@ def distill(
 
     if teacher and save_teacher is not None:
         raise ValueError("--save-teacher writes the teacher that is trained; --teacher gives one")
+    for flag, value in {"--teacher-hidden": teacher_hidden, "--teacher-epochs": teacher_epochs}.items():
+        if teacher and value is not None:
+            raise ValueError(f"{flag} is of a teacher that is trained; --teacher gives a finished one")
+    if kd_weight == 0 and teacher:
+        raise ValueError("--teacher is not asked with --kd-weight 0")
+    if temperature is not None and (task.labels == "return" or kd_weight == 0):
+        why = "--kd-weight 0" if kd_weight == 0 else "--labels return"
+        raise ValueError(f"--temperature is of soft labels; with {why} there are none")
     check(
         {"--output": output, "--save-teacher": save_teacher, "--json": json},
         {"the candles": candles, "the teacher": teacher or []},
     )
+    check_model_names({"--output": output, "--save-teacher": save_teacher})
     student = _network(task, student_hidden, epochs=student_epochs, learning_rate=3e-3)
     if teacher:
         teachers: Any = [fastkd.load(path) for path in teacher]
     else:
-        large = _network(task, teacher_hidden, epochs=teacher_epochs, learning_rate=1e-3, l2=2e-3)
+        hidden, epochs = teacher_hidden or (128, 64), 10 if teacher_epochs is None else teacher_epochs
+        large = _network(task, hidden, epochs=epochs, learning_rate=1e-3, l2=2e-3)
         teachers = [_forecaster(task, student=large, kd_weight=0.0)]
         tables = _fit(teachers[0], candles, source, task, quiet, "teacher")
-    options: dict[str, Any] = {} if task.labels == "return" else {"temperature": temperature}
+    options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     one = teachers[0] if len(teachers) == 1 else teachers
     found = _forecaster(task, student=student, teacher=one, kd_weight=kd_weight, **options)
     tables = _fit(found, candles, source, task, quiet)
     alone = _forecaster(task, student=student, kd_weight=0.0)
     _fit(alone, candles, source, task, quiet, "the same student from labels alone", tables)
+    if not teacher:
+        found.teacher = large  # how it was made, for training anew
     found.save(output)
     if save_teacher is not None:
         teachers[0].save(save_teacher)
@@ -264,7 +280,7 @@ def predict(
     /,
     *,
     source: Source = Source(),  # noqa: B008 - frozen
-    output: Path = Path(STDIN),
+    output: Output = Path(STDIN),
     threshold: float = 0.0,
     any_symbol: bool = False,
     json: Json = None,
@@ -289,6 +305,7 @@ def predict(
     from fastkd.forecast.signals import signal_columns
 
     check({"--output": output, "--json": json}, {"the candles": candles, "the model": [model]})
+    check_suffix("--output", output, (".csv", ".parquet"), "forecasts are written as CSV or Parquet")
     if not 0 <= threshold <= 1:
         raise ValueError(f"--threshold must lie in [0, 1]; got {threshold}")
     found = load_forecaster(model)
@@ -297,7 +314,7 @@ def predict(
     (table,) = read_all(candles, source)
     X, known = found._features(table, None, any_symbol)
     columns = signal_columns(found._answers(X), known, table.close[len(table) - len(X) :], found.labels, threshold)
-    if output.suffix == ".parquet":
+    if output.suffix.lower() == ".parquet":
         import pyarrow
         import pyarrow.parquet
 
@@ -314,6 +331,12 @@ def predict(
         write_text(output, text.getvalue())
     write_json(json, {"model": repr(found), "forecasts": len(known), "metrics": found.metrics_})
     return 0
+
+
+def check_model_names(outputs: dict[str, Path | None]) -> None:
+    for flag, path in outputs.items():
+        if path is not None:
+            check_suffix(flag, path, (".safetensors",), "a model is written as safetensors")
 
 
 # -- inside -----------------------------------------------------------------------------------------------------------
@@ -359,11 +382,22 @@ def _fit(
         found.fit(
             one,
             test_fraction=task.test_fraction,
-            category=source.category,
+            category=_category(files, source),
             progress=lambda text: say(f"{what}: {text}" if what else text),
         )
     _end_steps(quiet)
     return tables
+
+
+def _category(files: list[Path], source: Source) -> str | None:
+    """Category of the candles, as the stores say it; None of other files."""
+    from fastkd.market.reading import stored_category
+
+    wanted = {"symbol": source.symbol, "interval": source.interval, "category": source.category}
+    kinds = {stored_category(path, **wanted) for path in files} - {None}
+    if len(kinds) > 1:
+        raise ValueError(f"candles of {' and '.join(sorted(map(str, kinds)))}: say --category, or train on one of them")
+    return next(iter(kinds), None)
 
 
 def _end_steps(quiet: bool) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastkd._check import feature_names
 from fastkd.distill.teachers import ask, values_of
 from fastkd.models._hyperparameters import checked_temperature, real
 from fastkd.models._inputs import UNLABELLED, check_labels, check_weights
@@ -163,7 +164,10 @@ def _distill_values(
         (kd_weight * weights, (1.0 - kd_weight) * weights[known]),
     ]
     X2, y2, w2 = (np.concatenate(pair)[order] for pair in twice)
-    return student.fit(X2, y2, sample_weight=w2, eval_set=eval_set)
+    student.fit(X2, y2, sample_weight=w2, eval_set=eval_set)
+    if (names := feature_names(X)) is not None:  # `rows` has none
+        student.feature_names_in_ = names
+    return student
 
 
 def class_weights(class_weight: Any, y: Any, n: int, sample_weight: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastkd._defaults import KD_WEIGHT, TEMPERATURE
 from fastkd.evaluation import Evaluation, EvaluationReport
 from fastkd.experiments.exported import Exported
 from fastkd.experiments.latency import Latency
@@ -35,8 +36,8 @@ class Settings:
     seed: int = 0
     threshold: float | None = None
     test_fraction: float = 0.25
-    temperature: float = 2.0
-    kd_weight: float = 0.9
+    temperature: float = TEMPERATURE
+    kd_weight: float = KD_WEIGHT
     teacher_hidden: tuple[int, ...] = (512, 256)
     student_hidden: tuple[int, ...] = (16, 12)
     teacher_epochs: int = 10

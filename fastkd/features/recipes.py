@@ -171,7 +171,8 @@ class FeatureSet(FrameTransformer):
         CandleError
             Candles are unsorted, duplicated or impossible, or their interval is unknown.
         ValueError
-            Candles of another symbol are missing, begin too late, or have another interval.
+            Candles of another symbol are missing, begin too late, or have another interval; or the candles are not of
+            the interval that it was fitted on.
         """
         return self._shown(*self.compute(candles, others))
 
@@ -181,6 +182,9 @@ class FeatureSet(FrameTransformer):
         """(X, known_at_ms) as `transform` gives them by default, whatever `set_output` says."""
         candles = as_candles(candles)
         candles.require_clean()
+        fitted = getattr(self, "interval_", None)
+        if None not in (fitted, candles.interval) and candles.interval != fitted:
+            raise ValueError(f"{self!r} was fitted on candles of {fitted}; these are of {candles.interval}")
         closes = [_closes_as_of(symbol, candles, others) for symbol in self.symbols]
         starts = candles.start_ms[self.n_warmup :]
         known_at_ms = candles.close_ms[self.n_warmup :] if len(starts) else starts.copy()

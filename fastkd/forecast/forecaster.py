@@ -11,12 +11,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastkd._defaults import KD_WEIGHT, TEMPERATURE
 from fastkd._io import save
 from fastkd.deploy import Predictor
 from fastkd.evaluation import EvaluationReport, evaluation_report
 from fastkd.features import FeatureSet
 from fastkd.forecast.labels import Direction, Labels, Return
-from fastkd.forecast.learning import Learned, check_teachers, learn
+from fastkd.forecast.learning import (
+    Learned,
+    check_teachers,
+    learn,
+    require_settings,
+    spans_of_teachers,
+)
 from fastkd.forecast.live import LiveForecaster, reader_of
 from fastkd.forecast.parts import Rows, as_markets, check_parts, cut, join, rows_of, span_text
 from fastkd.forecast.signals import signal_frame
@@ -66,6 +73,7 @@ class Forecaster:
     feature_names_ : tuple of str
     interval, symbol, category : of the candles it was trained on; the symbol is a tuple if there were several
     trained_span, test_span : (first_ms, last_ms) from the first row to the last label, UTC
+    teacher_spans : tuple of the same of each teacher that is a forecaster; its dates count as trained on
     metrics_ : dict of the figures on the held-out part
     report_ : report on the held-out part; None after loading
 
@@ -91,6 +99,7 @@ class Forecaster:
     category: str | None
     trained_span: tuple[int, int]
     test_span: tuple[int, int]
+    teacher_spans: tuple[tuple[int, int], ...]
     metrics_: dict[str, Any]
     report_: Report | None
     version_: str
@@ -102,8 +111,8 @@ class Forecaster:
         *,
         student: Any = None,
         teacher: Any = None,
-        temperature: Any = 2.0,
-        kd_weight: float = 0.9,
+        temperature: Any = TEMPERATURE,
+        kd_weight: float = KD_WEIGHT,
         scale: str | None = "standard",
         teacher_weights: Sequence[float] | None = None,
         random_state: Any = None,
@@ -117,6 +126,10 @@ class Forecaster:
             )
         if not isinstance(labels, Labels):
             raise TypeError(f"labels must be Direction(), TripleBarrier(), RegimeAhead() or Return(); got {labels!r}")
+        if isinstance(labels, Return) and temperature != TEMPERATURE:
+            raise ValueError(f"temperature={temperature!r} is for classes; of {labels} the student learns the values")
+        if kd_weight == 0 and teacher_weights is not None:
+            raise ValueError("teacher_weights are for teachers, and with kd_weight=0 there is none")
         self.labels = labels
         self.student, self.teacher, self.teacher_weights = student, teacher, teacher_weights
         self.temperature, self.kd_weight, self.scale = temperature, kd_weight, scale
@@ -161,6 +174,7 @@ class Forecaster:
         """
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must lie between 0 and 1; got {test_fraction!r}")
+        require_settings(self)
         say = progress or (lambda text: None)
         markets = as_markets(candles)
         say("features and labels")
@@ -170,11 +184,12 @@ class Forecaster:
         times = np.sort(rows.known_at_ms)
         train, test = cut(rows, int(times[min(math.ceil((1 - test_fraction) * len(times)), len(times) - 1)]))
         check_parts(train, test, self.labels, markets)
-        check_teachers(self.teacher, test.span)
+        check_teachers(self, test.span, str(markets[0].interval), tuple(market.symbol for market in markets))
         learned = learn(self, train, say)
         say("figures on the held-out part")
         self._adopt(learned, markets, category)
         self.trained_span, self.test_span = train.span, test.span
+        self.teacher_spans = spans_of_teachers(self)
         self._all_rows, self._held_out = rows, test
         self.report_ = self._judge(self._answers(test.X), test)
         self.metrics_ = plain_metrics(self.report_)
@@ -278,7 +293,13 @@ class Forecaster:
         self._require_fitted()
         symbol = self.symbol if symbol is None and isinstance(self.symbol, str) else symbol
         return LiveForecaster(
-            self.features, self.student_, interval=self.interval, symbol=symbol, on_gap=on_gap, state=state
+            self.features,
+            self.student_,
+            interval=self.interval,
+            symbol=symbol,
+            category=self.category,
+            on_gap=on_gap,
+            state=state,
         )
 
     def _features(
@@ -348,7 +369,7 @@ class Forecaster:
             Dates that were trained on, another interval or symbol, no rows with a label.
         """
         if walk_forward is not None:
-            return self._walk(candles, walk_forward, others, progress or (lambda text: None), options)
+            return self._walk(candles, walk_forward, others, any_symbol, progress or (lambda text: None), options)
         self._require_fitted()
         if candles is None:
             if getattr(self, "_held_out", None) is None:
@@ -366,24 +387,42 @@ class Forecaster:
         rows = self._rows(markets, others)
         if not len(rows):
             raise ValueError(f"{sum(map(len, markets))} candles give no row with features and a label")
-        trained = (rows.known_at_ms <= self.trained_span[1]) & (rows.label_at_ms >= self.trained_span[0])
-        if trained.any():
-            free = rows[rows.known_at_ms > self.trained_span[1]]
+        teachers = [("forecaster's teacher", span) for span in self.teacher_spans]
+        for who, span in [("forecaster", self.trained_span), *teachers]:
+            trained = (rows.known_at_ms <= span[1]) & (rows.label_at_ms >= span[0])
+            if not trained.any():
+                continue
+            free = rows[rows.known_at_ms > span[1]]
             hint = f"; {len(free)} rows from {span_text(free.span)} are later" if len(free) else ""
             raise ValueError(
                 f"{int(trained.sum())} of {len(rows)} rows, {span_text(rows[trained].span)}, are of dates that the "
-                f"forecaster was trained on, {span_text(self.trained_span)}{hint}"
+                f"{who} was trained on, {span_text(span)}{hint}"
             )
         return self._judge(self._answers(rows.X), rows, **options)
 
     def _walk(
-        self, candles: Any, folds: int, others: Any, say: Callable[[str], None], options: dict[str, Any]
+        self,
+        candles: Any,
+        folds: int,
+        others: Any,
+        any_symbol: bool,
+        say: Callable[[str], None],
+        options: dict[str, Any],
     ) -> Report:
+        require_settings(self)
         if isinstance(folds, bool) or not isinstance(folds, int) or folds < 1:
             raise ValueError(f"walk_forward must be a number of periods, at least 1; got {folds!r}")
         if candles is None and getattr(self, "_all_rows", None) is None:
             raise ValueError("walk_forward needs candles: the forecaster was not fitted here")
-        rows = self._all_rows if candles is None else self._rows(as_markets(candles), others)
+        if candles is None:
+            rows, interval = self._all_rows, self.interval
+            symbols = self.symbol if isinstance(self.symbol, tuple) else (self.symbol,)
+        else:
+            markets = as_markets(candles)
+            for market in markets if self.__sklearn_is_fitted__() else ():
+                self.require_market(market, any_symbol=any_symbol)
+            rows, interval = self._rows(markets, others), str(markets[0].interval)
+            symbols = tuple(market.symbol for market in markets)
         times = np.sort(rows.known_at_ms)
         if len(times) < 10 * (folds + 1):
             raise ValueError(f"{len(times)} rows are too few for walk_forward={folds}")
@@ -393,6 +432,7 @@ class Forecaster:
             train, later = cut(rows, edges[fold])
             test = later[later.known_at_ms < edges[fold + 1]]
             say(f"period {fold + 1} of {folds}")
+            check_teachers(self, test.span, interval, symbols)
             learned = learn(self, train, lambda text: None)
             predict = learned.student.predictor()
             answers.append(predict(np.ascontiguousarray(test.X, predict.dtype)))
@@ -419,6 +459,8 @@ class Forecaster:
         """Write all that is needed to forecast to one safetensors file; `fastkd.load` checks it and gives it back.
 
         The teacher is left out; if it is an unfitted estimator of this package, its settings are kept for `clone`.
+        Of others the file says what was left out, as of a temperature that is a function, and a loaded forecaster
+        raises when it is to be trained anew, until its `teacher` or `temperature` is set.
         """
         save(self, path)
 

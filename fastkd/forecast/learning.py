@@ -21,7 +21,27 @@ from fastkd.models.adapters import MIN_PROBABILITY
 if TYPE_CHECKING:
     from fastkd.forecast.forecaster import Forecaster
 
-__all__ = ["Learned", "check_teachers", "default_student", "default_teacher", "learn", "network_for"]
+__all__ = [
+    "Learned",
+    "LeftOut",
+    "check_teachers",
+    "default_student",
+    "default_teacher",
+    "learn",
+    "network_for",
+    "require_settings",
+    "spans_of_teachers",
+]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What stands in a loaded forecaster for a setting that its file could not hold."""
+
+    what: str
+
+    def __repr__(self) -> str:
+        return f"<left out of the file: {self.what}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +74,7 @@ def network_for(labels: Any, **settings: Any) -> Any:
 
 def learn(forecaster: Forecaster, rows: Rows, say: Callable[[str], None]) -> Learned:
     """Train teachers and student on rows; the forecaster stays as it is."""
+    require_settings(forecaster)
     labels = forecaster.labels
     student = prepared(forecaster, default_student(labels) if forecaster.student is None else forecaster.student)
     wanted = MLPRegressor if isinstance(labels, Return) else MLPClassifier
@@ -105,15 +126,49 @@ def taught(forecaster: Forecaster, rows: Rows, say: Callable[[str], None]) -> An
     return ready[0] if several is None else ready
 
 
-def check_teachers(teacher: Any, test_span: tuple[int, int]) -> None:
-    """Raise if a forecaster that teaches knows the answers of the part that is to judge its pupil."""
-    for one in teachers_in(teacher) or [teacher]:
-        span = getattr(one, "trained_span", None)
-        if span is not None and span[1] >= test_span[0] and span[0] <= test_span[1]:
+def require_settings(forecaster: Forecaster) -> None:
+    """Raise if training anew needs what the file of a loaded forecaster could not hold."""
+    needed = ["student", "random_state"]
+    if forecaster.kd_weight != 0.0:
+        needed += ["teacher"] if isinstance(forecaster.labels, Return) else ["teacher", "temperature"]
+    for name in needed:
+        if isinstance(value := getattr(forecaster, name), LeftOut):
+            raise ValueError(
+                f"the file of this forecaster could not hold its {name}, {value.what}: set .{name} before it is "
+                "trained anew" + (" (None: the default one)" if name == "teacher" else "")
+            )
+
+
+def check_teachers(
+    forecaster: Forecaster, test_span: tuple[int, int], interval: str, symbols: tuple[str | None, ...]
+) -> None:
+    """Raise if a forecaster that teaches is of another market, or knows the answers of the part that judges."""
+    for one in forecasters_in(forecaster):
+        if one.interval != interval:
+            raise ValueError(f"the teacher was trained on candles of {one.interval}; these are of {interval}")
+        if isinstance(one.symbol, str) and len(symbols) == 1 and symbols[0] not in (None, one.symbol):
+            raise ValueError(
+                f"the teacher was trained on {one.symbol}; these candles are of {symbols[0]}. To learn from it "
+                "nevertheless, give its model: teacher.student_"
+            )
+    for span in spans_of_teachers(forecaster):
+        if span[1] >= test_span[0] and span[0] <= test_span[1]:
             raise ValueError(
                 f"the teacher was trained on {span_text(span)}; the part that is to judge the student is "
-                f"{span_text(test_span)}. Give a teacher of earlier dates, or a smaller test_fraction"
+                f"{span_text(test_span)}. Give a teacher of earlier dates, or one that is not fitted"
             )
+
+
+def forecasters_in(forecaster: Forecaster) -> list[Forecaster]:
+    """The finished forecasters among its teachers."""
+    teacher = forecaster.teacher if forecaster.kd_weight != 0.0 else None
+    return [one for one in teachers_in(teacher) or [teacher] if type(one) is type(forecaster) and is_fitted(one)]
+
+
+def spans_of_teachers(forecaster: Forecaster) -> tuple[tuple[int, int], ...]:
+    """The dates that the forecasters among its teachers, and theirs, were trained on."""
+    spans = [span for one in forecasters_in(forecaster) for span in (one.trained_span, *one.teacher_spans)]
+    return tuple(dict.fromkeys(spans))
 
 
 def prepared(forecaster: Forecaster, model: Any) -> Any:

@@ -52,7 +52,9 @@ class LiveForecaster(LiveCore):
     interval : str or int
         Length of a candle: others are refused.
     symbol : str, optional
-        Candles of another one are refused where they have a name (`warm_up`, `follow`).
+        Candles of another one are refused where they have a name (`warm_up`, `follow`), and so is its `state`.
+    category : str, optional
+        Of the series in a store, such as "spot"; "linear" if not given.
     on_gap : {"raise", "reset", "bridge"}
         Where candles are missing: refuse the candle after them, begin anew with it (forecasts come again once the
         windows are full), or step over them as `FeatureSet.transform` does. The last two are counted and logged.
@@ -96,12 +98,15 @@ class LiveForecaster(LiveCore):
         *,
         interval: str | int,
         symbol: str | None = None,
+        category: str | None = None,
         on_gap: str = "raise",
         state: Mapping[str, Any] | None = None,
     ) -> Self:
         if normalize_interval(interval) == MONTH:
             raise ValueError("live forecasts need candles of one length; months have several")
         streams = _streams_of(state)
+        if None not in (symbol, before := streams.get("symbol")) and symbol != before:
+            raise ValueError(f"the state is of {before}; this forecaster takes candles of {symbol}")
         feed = FeatureStream(features, streams["own"], interval=interval, on_gap=on_gap, name=symbol or "")
         live = super().__new__(cls, feed, reader_of(model))
         for name, saved in streams["symbols"].items():
@@ -115,11 +120,13 @@ class LiveForecaster(LiveCore):
         *,
         interval: str | int,
         symbol: str | None = None,
+        category: str | None = None,
         on_gap: str = "raise",
         state: Mapping[str, Any] | None = None,
     ) -> None:
         self.features, self.model = features, model
         self.interval, self.symbol, self.on_gap = normalize_interval(interval), symbol, on_gap
+        self.category = category
         self.classes_: Any = getattr(model, "classes_", None)
         self.n_warmup = features.n_warmup
 
@@ -131,7 +138,7 @@ class LiveForecaster(LiveCore):
         The candles that windows still need, of its own stream and of each symbol of `push_many`; not the model.
         """
         symbols = {name: feed.state() for name, feed in self.feeds.items()}
-        return {"format": "fastkd live 1", "own": self.feed.state(), "symbols": symbols}
+        return {"format": "fastkd live 1", "symbol": self.symbol, "own": self.feed.state(), "symbols": symbols}
 
     @property
     def known_at_ms(self) -> int | None:
@@ -169,15 +176,15 @@ class LiveForecaster(LiveCore):
         X, known_at_ms = self.features.compute(candles, others)
         return self.reader.read(X), known_at_ms
 
-    def warm_up(self, candles: Candles | CandleStore, *, category: str = "linear") -> NDArray[Any] | None:
+    def warm_up(self, candles: Candles | CandleStore, *, category: str | None = None) -> NDArray[Any] | None:
         """Take the candles before the live ones; those that it had already are left out.
 
         Parameters
         ----------
         candles : Candles, or a CandleStore that has this symbol and interval
             Of a table only the last ``n_warmup + 1`` are needed, and more are not looked at by a new forecaster.
-        category : str
-            Of the store.
+        category : str, optional
+            Of the store; that of the forecaster if not given.
 
         Returns
         -------
@@ -186,6 +193,7 @@ class LiveForecaster(LiveCore):
         if isinstance(candles, CandleStore):
             if self.symbol is None:
                 raise ValueError("a store has many symbols: LiveForecaster(..., symbol=...) says which")
+            category = category or self.category or "linear"
             step = self.feed.known_at_ms - self.last_ms if self.last_ms is not None else 0
             found = candles.read(self.symbol, self.interval, self.last_ms, category=category)
             if not len(found) and not step:
@@ -257,7 +265,8 @@ class LiveForecaster(LiveCore):
             raise ValueError(f"the forecaster takes candles of {self.symbol}; these are of {symbol}")
 
     def __reduce__(self) -> Any:
-        return _again, (type(self), self.features, self.model, self.interval, self.symbol, self.on_gap, self.state())
+        market = {"interval": self.interval, "symbol": self.symbol, "category": self.category}
+        return _again, (type(self), self.features, self.model, market, self.on_gap, self.state())
 
     def __repr__(self) -> str:
         since = "no candle yet" if self.last_ms is None else f"last candle {utc_text(self.last_ms)} UTC"
@@ -269,8 +278,8 @@ def _streams_of(state: Any) -> dict[str, Any]:
         return {"own": None, "symbols": {}}
     if not isinstance(state, Mapping) or state.get("format") != "fastkd live 1":
         raise ValueError("expected what LiveForecaster.state() returned")
-    return {"own": state["own"], "symbols": state["symbols"]}
+    return {"symbol": state.get("symbol"), "own": state["own"], "symbols": state["symbols"]}
 
 
-def _again(cls: Any, features: Any, model: Any, interval: str, symbol: Any, on_gap: str, state: Any) -> LiveForecaster:
-    return cls(features, model, interval=interval, symbol=symbol, on_gap=on_gap, state=state)
+def _again(cls: Any, features: Any, model: Any, market: Any, on_gap: str, state: Any) -> LiveForecaster:
+    return cls(features, model, **market, on_gap=on_gap, state=state)

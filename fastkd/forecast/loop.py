@@ -76,8 +76,8 @@ class LiveLoop:
         Each `Decision` as a line of JSON; a file is appended to, and flushed after each line.
     store : CandleStore, optional
         Each new candle is written to it, before its forecast.
-    category : str
-        Of the store.
+    category : str, optional
+        Of the store; that of `live` if not given.
     risk : RiskMonitor, optional
         Gets each row of features.
     drift : object with update(value) -> int, optional
@@ -111,7 +111,7 @@ class LiveLoop:
         names: Iterable[str] | None = None,
         log: Any = None,
         store: CandleStore | None = None,
-        category: str = "linear",
+        category: str | None = None,
         risk: RiskMonitor | None = None,
         drift: Any = None,
         teacher: Callable[[NDArray[Any]], Any] | None = None,
@@ -123,7 +123,8 @@ class LiveLoop:
     ) -> None:
         if (retrain is None) != (schedule is None):
             raise ValueError("retrain and schedule go together: one says how, the other when")
-        self.live, self.store, self.category, self.risk = live, store, category, risk
+        self.live, self.store, self.risk = live, store, risk
+        self.category = category or live.category or "linear"
         self.names = None if names is None else list(names)
         classes = live.classes_
         if self.names is not None and (classes is None or len(self.names) != len(classes)):

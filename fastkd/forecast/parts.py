@@ -43,6 +43,9 @@ class Rows:
 
 def as_markets(candles: Candles | Sequence[Candles]) -> tuple[Candles, ...]:
     """One or several tables of candles of one interval."""
+    if not isinstance(candles, Candles | list | tuple):
+        kind = type(candles).__name__
+        raise TypeError(f"expected Candles, or a list of them; got {kind}: Candles.from_frame({kind}) makes them")
     markets = (candles,) if isinstance(candles, Candles) else tuple(candles)
     for market in markets:
         if not isinstance(market, Candles):
@@ -54,7 +57,26 @@ def as_markets(candles: Candles | Sequence[Candles]) -> tuple[Candles, ...]:
     if len(different := {market.interval for market in markets}) > 1:
         found = ", ".join(f"{market.symbol or '-'} {market.interval}" for market in markets)
         raise ValueError(f"candles of {len(different)} intervals cannot be learned together: {found}")
+    for number, one in enumerate(markets):
+        for other in markets[:number]:
+            if common := _shared(one, other):
+                raise ValueError(
+                    f"two tables hold the same {common} candle(s) of {one.symbol or 'a market without a name'}, which "
+                    "would count twice: Candles.concatenate joins tables of one market"
+                )
     return markets
+
+
+def _shared(one: Candles, other: Candles) -> int:
+    """How many candles two tables share: times of one symbol; without a symbol, if all else is equal too."""
+    if one.symbol != other.symbol:
+        return 0
+    _, rows, others = np.intersect1d(one.start_ms, other.start_ms, return_indices=True)
+    if one.symbol is None and not all(
+        np.array_equal(getattr(one, name)[rows], getattr(other, name)[others]) for name in ("open", "close", "volume")
+    ):
+        return 0
+    return len(rows)
 
 
 def rows_of(

@@ -10,6 +10,7 @@ from fastkd import _io
 from fastkd.features import FeatureSet
 from fastkd.forecast.forecaster import Forecaster
 from fastkd.forecast.labels import Labels, Return
+from fastkd.forecast.learning import LeftOut
 from fastkd.market.times import normalize_interval
 from fastkd.models import MLPClassifier, MLPRegressor
 from fastkd.models._saving import KINDS, encode_settings
@@ -30,6 +31,7 @@ def encode(forecaster: Forecaster) -> tuple[dict[str, Any], dict[str, np.ndarray
         "category": forecaster.category,
         "interval": forecaster.interval,
         "trained_span": list(forecaster.trained_span),
+        "teacher_spans": list(map(list, forecaster.teacher_spans)),
         "test_span": list(forecaster.test_span),
         "purge": forecaster.labels.horizon,
         "version": forecaster.version_,
@@ -64,6 +66,7 @@ def decode(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Forecaster
     forecaster.symbol = tuple(symbol) if isinstance(symbol, list) else symbol
     forecaster.category = header["category"]
     forecaster.trained_span, forecaster.test_span = _span(header["trained_span"]), _span(header["test_span"])
+    forecaster.teacher_spans = tuple(map(_span, header.get("teacher_spans", ())))
     if header["purge"] != labels.horizon:
         raise ValueError(f"a purge of {header['purge']} rows does not fit {labels}")
     forecaster.version_, forecaster.metrics_ = str(header["version"]), dict(header["metrics"])
@@ -82,22 +85,40 @@ def _check_student(student: Any, labels: Labels, names: list[str]) -> None:
 
 
 def _settings(forecaster: Forecaster) -> dict[str, Any]:
-    """Hyper-parameters, for `clone`; teachers and students that are estimators of this package by their settings."""
+    """Hyper-parameters, for `clone`; teachers and students that are estimators of this package by their settings.
+
+    What a file cannot hold is named under "left_out".
+    """
     found: dict[str, Any] = {"scale": forecaster.scale}
-    for name in ("temperature", "kd_weight", "teacher_weights", "random_state"):
+    left_out: dict[str, str] = {}
+    for name in ("temperature", "kd_weight", "random_state"):
         try:
             found[name] = _io.encode_value(getattr(forecaster, name))
-        except TypeError:  # a function or a generator: the loaded one has the default
-            continue
+        except TypeError:  # a function or a generator
+            left_out[name] = _description(getattr(forecaster, name))
     for name in ("student", "teacher"):
         model = getattr(forecaster, name)
         if type(model) is KINDS.get(type(model).__name__) and not model.__sklearn_is_fitted__():
             found[name] = {"class": type(model).__name__, "hyper_parameters": encode_settings(model)}
-    return found
+        elif model is not None:
+            left_out[name] = _description(model)
+    if forecaster.teacher_weights is not None and "teacher" not in left_out:
+        found["teacher_weights"] = _io.encode_value(forecaster.teacher_weights)
+    return {**found, "left_out": left_out} if left_out else found
+
+
+def _description(value: Any) -> str:
+    if isinstance(value, LeftOut):
+        return value.what
+    if isinstance(value, list | tuple):
+        return f"a list of {', '.join(map(_description, value))}"
+    return f"a function {value.__name__}" if hasattr(value, "__name__") else f"of the type {type(value).__name__}"
 
 
 def _unpacked(settings: dict[str, Any]) -> dict[str, Any]:
-    found = {name: _io.decode_value(v) for name, v in settings.items() if name not in ("student", "teacher")}
+    apart = ("student", "teacher", "left_out")
+    found = {name: _io.decode_value(v) for name, v in settings.items() if name not in apart}
+    found |= {name: LeftOut(str(what)) for name, what in settings.get("left_out", {}).items()}
     for name in ("student", "teacher"):
         if name in settings:
             parameters = settings[name]["hyper_parameters"]

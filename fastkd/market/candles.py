@@ -195,8 +195,8 @@ class Candles:
         frame : DataFrame or mapping
             Columns open, high, low, close, volume and, if there, turnover, in any case; others are ignored. The open
             time is a column ``start_ms``, ``timestamp``, ``open_time``, ``date``, ``datetime`` or ``time``, or the
-            index. Date-times without a zone are taken as UTC, text is ISO 8601; numbers in ``start_ms`` are
-            milliseconds, in the others seconds, milli-, micro- or nanoseconds by their size.
+            index. Date-times without a zone are taken as UTC, text is ISO 8601; numbers in ``start_ms`` must be
+            milliseconds, in the others are seconds, milli-, micro- or nanoseconds by their size.
         symbol, interval
             As in `Candles`.
 

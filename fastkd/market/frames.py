@@ -74,10 +74,10 @@ def make_frame(columns: Mapping[str, NDArray[Any]], kind: str) -> Any:
 def _times(times: Any, name: str) -> NDArray[Any]:
     """UTC milliseconds of a column of times; numbers of a column that is not `start_ms` by their size."""
     values = _milliseconds(times, name)
-    if name == "start_ms" or values.dtype.kind not in "iuf" or not values.size:
+    if values.dtype.kind not in "iuf" or not values.size or np.asarray(times).dtype.kind not in "iuf":
         return values
-    if np.asarray(times).dtype.kind not in "iuf":
-        return values
+    if name == "start_ms":
+        return _require_milliseconds(values)
     if not np.isfinite(values).all():
         raise CandleError(f"row {int(np.argmin(np.isfinite(values)))}: {name} is not a time")
     size = float(np.median(np.abs(values)))
@@ -93,6 +93,18 @@ def _times(times: Any, name: str) -> NDArray[Any]:
         row = int(np.argmax(stray))
         raise CandleError(f"row {row}: {name} is {values[row]}, while most are {unit}")
     return scaled.astype(np.int64)
+
+
+def _require_milliseconds(values: NDArray[Any]) -> NDArray[Any]:
+    """Refuse a column `start_ms` whose numbers are plainly of another unit."""
+    size = float(np.median(np.abs(values)))
+    unit = next((unit for least, unit, _ in UNITS if size >= least), "milliseconds")
+    if unit != "milliseconds":
+        raise CandleError(
+            f"start_ms holds numbers around {size:g}, which are {unit}; multiply them to milliseconds, or name the "
+            "column 'timestamp', whose unit is told by its size"
+        )
+    return values
 
 
 def _milliseconds(times: Any, name: str) -> NDArray[Any]:

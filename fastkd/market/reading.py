@@ -9,10 +9,10 @@ from typing import IO
 
 from fastkd.market.candles import Candles
 from fastkd.market.errors import CandleError
-from fastkd.market.store import CandleStore
+from fastkd.market.store import CandleStore, StoredSeries
 from fastkd.market.times import normalize_interval
 
-__all__ = ["read_candles"]
+__all__ = ["read_candles", "stored_category"]
 
 SQLITE, PARQUET, GZIP = b"SQLite format 3\0", b"PAR1", b"\x1f\x8b"
 
@@ -59,23 +59,45 @@ def read_candles(
     return Candles.read_csv(path, symbol=symbol, interval=interval, strict=True)
 
 
+def stored_category(
+    source: str | os.PathLike[str],
+    *,
+    symbol: str | None = None,
+    interval: str | int | None = None,
+    category: str | None = None,
+) -> str | None:
+    """Category of the series that `read_candles` takes from a store; None for a file, which does not say."""
+    path = os.fspath(source)
+    if path in ("-", "/dev/stdin"):
+        return None
+    with open(path, "rb") as file:
+        if file.read(len(SQLITE)) != SQLITE:
+            return None
+    with CandleStore(path) as store:
+        return _chosen(store, path, symbol, interval, category).category
+
+
 def _from_store(path: str, symbol: str | None, interval: str | int | None, category: str | None) -> Candles:
     with CandleStore(path) as store:
-        length = None if interval is None else normalize_interval(interval)
-        held = store.series()
-        found = [
-            series
-            for series in held
-            if symbol in (None, series.symbol)
-            and length in (None, series.interval)
-            and category in (None, series.category)
-        ]
-        if len(found) != 1:
-            names = ", ".join(f"{s.symbol} {s.interval} ({s.category})" for s in held) or "nothing"
-            which = "no such series" if not found else "several series"
-            raise ValueError(f"{path} has {which}: say symbol and interval (and category); it holds {names}")
-        chosen = found[0]
+        chosen = _chosen(store, path, symbol, interval, category)
         return store.read(chosen.symbol, chosen.interval, category=chosen.category).require_clean()
+
+
+def _chosen(
+    store: CandleStore, path: str, symbol: str | None, interval: str | int | None, category: str | None
+) -> StoredSeries:
+    length = None if interval is None else normalize_interval(interval)
+    held = store.series()
+    found = [
+        series
+        for series in held
+        if symbol in (None, series.symbol) and length in (None, series.interval) and category in (None, series.category)
+    ]
+    if len(found) != 1:
+        names = ", ".join(f"{s.symbol} {s.interval} ({s.category})" for s in held) or "nothing"
+        which = "no such series" if not found else "several series"
+        raise ValueError(f"{path} has {which}: say symbol and interval (and category); it holds {names}")
+    return found[0]
 
 
 def _from_pipe(pipe: IO[bytes], symbol: str | None, interval: str | int | None) -> Candles:

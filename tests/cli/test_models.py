@@ -80,6 +80,21 @@ def test_candles_from_standard_input(capsys, folder, tmp_path, monkeypatch, pack
     assert "/tmp/" not in err
 
 
+def test_a_store_says_of_which_category_the_model_is(capsys, candles, tmp_path):
+    with CandleStore(tmp_path / "spot.db") as store:
+        store.write(candles, "spot")
+    with CandleStore(tmp_path / "linear.db") as store:
+        store.write(candles.named("YUSDT"))
+    quick = ["--hidden", "4", "--epochs", "1", "--features", "ohlcv4", "--quiet"]
+    assert run(capsys, "train", tmp_path / "spot.db", "--output", tmp_path / "m", *quick)[0] == 0
+    assert fastkd.load(tmp_path / "m").category == "spot"
+    both = [tmp_path / "spot.db", tmp_path / "linear.db"]
+    code, _, err = run(capsys, "train", *both, "--output", tmp_path / "n", *quick)
+    assert code == 2
+    assert "linear and spot" in err
+    assert not (tmp_path / "n").exists()
+
+
 def test_parquet(capsys, candles, tmp_path):
     pytest.importorskip("pyarrow")
     candles.to_parquet(tmp_path / "x.parquet")
@@ -249,6 +264,18 @@ def test_train_makes_a_teacher_for_distill(capsys, folder, tmp_path):
     assert "same features and labels" in err
 
 
+def test_a_file_knows_how_its_teacher_was_made(capsys, folder, model, tmp_path):
+    held = fastkd.load(model)
+    assert held.teacher.hidden == (8,)
+    more = ["--end", "2024-01-05", "--quiet", "--features", "ohlcv4"]
+    command = ["distill", folder / "x.csv", "--teacher", model, "--output", tmp_path / "m", *more]
+    assert run(capsys, *command, "--student-hidden", 4, "--student-epochs", 1)[0] == 0
+    store = tmp_path / "x.db"
+    code, _, err = run(capsys, "live", tmp_path / "m", "--symbol", "XUSDT", "--store", store, "--retrain")
+    assert code == 2
+    assert "could not hold its teacher" in err
+
+
 def test_returns(capsys, folder, tmp_path):
     options = ["--features", "ohlcv4", "--labels", "return", "--quantile", "0.1"]
     code, out, _ = run(capsys, "distill", folder / "x.csv", "--output", tmp_path / "m", *SMALL, *options)
@@ -287,3 +314,50 @@ def test_bench_has_a_row_for_each_peer(capsys, monkeypatch, tmp_path):
     assert {row["other"] for row in rows} >= {"NumPy"}
     assert all(row["fastkd"] > 0 and row["theirs"] > 0 for row in rows)
     assert "ratio" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--teacher", "m.safetensors", "--teacher-hidden", "8"], "--teacher-hidden is of a teacher that is trained"),
+        (["--teacher", "m.safetensors", "--teacher-epochs", "1"], "--teacher-epochs is of a teacher that is trained"),
+        (["--teacher", "m.safetensors", "--kd-weight", "0"], "--teacher is not asked"),
+        (["--temperature", "2", "--kd-weight", "0"], "--temperature is of soft labels; with --kd-weight 0"),
+        (["--temperature", "2", "--labels", "return"], "--temperature is of soft labels; with --labels return"),
+        (["--save-teacher", "t.pkl"], "--save-teacher t.pkl: a model is written as safetensors"),
+        (["--output", "m.pkl"], "--output m.pkl: a model is written as safetensors; name it *.safetensors"),
+    ],
+)
+def test_options_in_vain_and_names_of_other_formats(capsys, folder, model, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    output = [] if "--output" in arguments else ["--output", tmp_path / "m"]
+    code, out, err = run(capsys, "distill", "x.csv", *arguments, *output, "--features", "ohlcv4", "--quiet")
+    assert (code, out) == (2, "")
+    assert words in err
+    assert sorted(folder.iterdir()) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_and_predict_refuse_names_of_other_formats(capsys, folder, model, tmp_path):
+    code, _, err = run(capsys, "train", folder / "x.csv", "--output", tmp_path / "m.onnx")
+    assert code == 2
+    assert "m.onnx: a model is written as safetensors" in err
+    code, _, err = run(capsys, "predict", model, folder / "x.csv", "--output", tmp_path / "x.xlsx")
+    assert code == 2
+    assert "x.xlsx: forecasts are written as CSV or Parquet; name it *.csv or *.parquet" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_standard_output_has_one_writer(capsys, folder, model):
+    code, out, err = run(capsys, "predict", model, folder / "x.csv", "--json", "-")
+    assert (code, out) == (2, "")
+    assert "--output and --json would both write to standard output" in err
+
+
+@pytest.mark.parametrize("command", ["predict", "live"])
+def test_help_names_standard_output_as_it_is_typed(capsys, command):
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert "[default: -]" in out
+    assert "/dev/stdin" not in out

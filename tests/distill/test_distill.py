@@ -131,3 +131,17 @@ def test_teachers_that_do_not_fit(bad, error):
 def test_bad_settings(teacher, arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         distill(teacher, student(), *market(), **arguments)
+
+
+@pytest.mark.parametrize("loss", [{"loss": "quantile", "quantile": 0.2}, {}])
+def test_a_student_of_values_knows_the_names_of_its_columns(loss):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    X = pandas.DataFrame(rng.standard_normal((80, 2)), columns=["a", "b"])
+    y = X.to_numpy()[:, 0].copy()
+    if not loss:
+        y[::7] = np.nan
+    pupil = distill(lambda rows: np.asarray(rows)[:, 0], MLPRegressor((4,), epochs=2, random_state=0, **loss), X, y)
+    assert list(pupil.feature_names_in_) == ["a", "b"]
+    with pytest.raises(ValueError, match="feature names"):
+        pupil.predict(X[["b", "a"]])

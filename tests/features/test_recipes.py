@@ -276,3 +276,11 @@ def test_unusable_candles_are_refused():
         features.transform(Candles([0, 60_000, 120_000], ones, ones, ones, [1.0, np.nan, 1.0], ones))
     with pytest.raises(TypeError, match="from_frame"):
         features.transform(MARKET.to_frame().to_numpy())
+
+
+def test_a_scaler_of_one_interval_scales_no_other():
+    fine = synthetic_market(900, random_state=0, interval="5m")
+    fitted = FeatureSet("rich").fit(fine)
+    assert len(fitted.transform(fine)[0])
+    with pytest.raises(ValueError, match=r"fitted on candles of 5m; these are of 1h"):
+        fitted.transform(fine.resample("1h"))

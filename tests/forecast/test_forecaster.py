@@ -393,3 +393,116 @@ def test_signals_are_a_frame_to_trade_by(forecaster, kind):
         want.append((0, -1, 1)[(1, 0, 2).index(best)] if p[best] >= 0.45 else 0)
     assert np.asarray(frame["position"]).tolist() == want
     assert {-1, 0, 1} == set(want)
+
+
+# -- teachers that know too much, or are gone -------------------------------------------------------------------------
+
+
+def test_walking_forward_is_of_the_market_of_the_training(forecaster):
+    hourly = synthetic_market(1500, random_state=0, interval="1h", symbol="XUSDT")
+    other = synthetic_market(1500, random_state=0, symbol="YUSDT")
+    with pytest.raises(ValueError, match=r"5m.*1h"):
+        forecaster.evaluate(hourly, walk_forward=2)
+    with pytest.raises(ValueError, match=r"XUSDT.*YUSDT"):
+        forecaster.evaluate(other, walk_forward=2)
+    assert len(forecaster.evaluate(other, walk_forward=2, any_symbol=True).folds) == 2
+    unfitted = Forecaster("ohlcv4", kd_weight=0.0, **QUICK)
+    assert len(unfitted.evaluate(hourly, walk_forward=2).folds) == 2
+
+
+def test_walking_forward_refuses_a_teacher_that_saw_the_period(forecaster):
+    pupil = Forecaster(teacher=forecaster, **QUICK).fit(PAST)
+    for candles in (None, PAST):
+        with pytest.raises(ValueError, match=r"teacher was trained on .* judge"):
+            pupil.evaluate(candles, walk_forward=3)
+    assert Forecaster(teacher=forecaster, **QUICK).evaluate(LATER, walk_forward=2).overall.evaluation.n > 0
+
+
+def test_dates_of_the_teacher_count_as_trained_on(forecaster, tmp_path):
+    later = synthetic_market(6000, random_state=0, symbol="XUSDT")
+    teacher = Forecaster("ohlcv4", **QUICK, kd_weight=0.0).fit(later[4000:], test_fraction=0.5)
+    pupil = Forecaster("ohlcv4", teacher=[teacher], **QUICK).fit(later[:3000])
+    pupil.save(tmp_path / "m")
+    grandchild = Forecaster("ohlcv4", teacher=pupil, **QUICK).fit(later[:3000])
+    for one in (pupil, fastkd.load(tmp_path / "m"), grandchild):
+        assert teacher.trained_span in one.teacher_spans
+        with pytest.raises(ValueError, match=r"forecaster's teacher was trained on"):
+            one.evaluate(later[4000:4500])
+        assert one.evaluate(later[5000:]).overall.evaluation.n > 0
+    assert Forecaster("ohlcv4", kd_weight=0.0, **QUICK).fit(PAST).teacher_spans == ()
+
+
+def test_a_teacher_of_other_candles_is_refused(forecaster):
+    hourly = synthetic_market(30_000, random_state=0, symbol="XUSDT").resample("1h")
+    with pytest.raises(ValueError, match=r"5m.*1h"):
+        Forecaster(teacher=forecaster, **QUICK).fit(hourly)
+    other = synthetic_market(2000, random_state=1, symbol="YUSDT")
+    with pytest.raises(ValueError, match=r"XUSDT.*YUSDT"):
+        Forecaster(teacher=forecaster, **QUICK).fit(other)
+    Forecaster(teacher=forecaster.student_, **QUICK).fit(other)
+    Forecaster(teacher=forecaster, **QUICK).fit([PAST, other], test_fraction=0.2)
+
+
+def steady(epoch):
+    return 2.0
+
+
+def knows_nothing(X):
+    return np.full((len(X), 3), 1 / 3)
+
+
+def test_a_file_says_which_settings_it_could_not_hold(forecaster, tmp_path):
+    settings = {"teacher": [forecaster, TEACHER], "teacher_weights": [0.5, 0.5], "temperature": steady}
+    Forecaster(**settings, **QUICK).fit(PAST).save(tmp_path / "a")
+    fastkd.load(tmp_path / "a").save(tmp_path / "b")  # written again it is as much gone
+    for name in ("a", "b"):
+        back = fastkd.load(tmp_path / name)
+        np.testing.assert_array_equal(back.predict_proba(LATER)[0].shape, (len(LATER) - back.features.n_warmup, 3))
+        assert back.teacher_weights is None
+        for train in (lambda f: f.clone().fit(PAST), lambda f: f.evaluate(PAST, walk_forward=2)):
+            with pytest.raises(ValueError, match=r"teacher, a list of .*Forecaster.*set \.teacher"):
+                train(back)
+        back.teacher = TEACHER
+        with pytest.raises(ValueError, match=r"temperature, a function steady: set \.temperature"):
+            back.clone().fit(PAST)
+        back.temperature = 2.0
+        np.testing.assert_array_equal(back.clone().fit(PAST).student_.parameters, forecaster.student_.parameters)
+
+
+def test_a_teacher_that_is_not_asked_is_not_missed(tmp_path):
+    found = Forecaster("ohlcv4", teacher=knows_nothing, kd_weight=0.0, **QUICK).fit(PAST)
+    found.save(tmp_path / "m")
+    again = fastkd.load(tmp_path / "m").clone().fit(PAST)
+    np.testing.assert_array_equal(again.student_.parameters, found.student_.parameters)
+
+
+def test_a_candle_counts_once(forecaster):
+    for twice in ([PAST, PAST], [PAST, CANDLES[1500:]], [PAST.named(None), PAST.named(None)[100:]]):
+        with pytest.raises(ValueError, match=r"same \d+ candle.*concatenate"):
+            Forecaster("ohlcv4", **QUICK).fit(twice)
+    with pytest.raises(ValueError, match="same 500 candle"):
+        forecaster.evaluate([LATER, LATER])
+    other = synthetic_market(2000, random_state=1)  # two markets without a name, of the same times
+    Forecaster("ohlcv4", **QUICK).fit([PAST.named(None), other.named(None)])
+    Forecaster("ohlcv4", **QUICK).fit([PAST[:1000], PAST[1000:]])
+
+
+def test_a_frame_in_place_of_candles_says_what_to_do():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"start_ms": PAST.start_ms, "close": PAST.close})
+    for wrong in (frame, np.ones((9, 5)), "x.csv"):
+        with pytest.raises(TypeError, match=rf"got {type(wrong).__name__}: Candles\.from_frame"):
+            Forecaster().fit(wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"labels": Return(), "temperature": 3.0}, "is for classes"),
+        ({"labels": Return(), "temperature": steady}, "is for classes"),
+        ({"kd_weight": 0.0, "teacher_weights": [1.0]}, "there is none"),
+    ],
+)
+def test_settings_given_in_vain(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        Forecaster(**arguments)

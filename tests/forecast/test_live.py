@@ -11,7 +11,8 @@ from fastkd import reference
 from fastkd._core import _native
 from fastkd.features import FeatureSet
 from fastkd.forecast import Forecaster, LiveForecaster
-from fastkd.market import CandleError, Candles, CandleStore, synthetic_market
+from fastkd.forecast.loop import LiveLoop
+from fastkd.market import Candle, CandleError, Candles, CandleStore, synthetic_market
 from fastkd.market.stream import LiveCandle
 from fastkd.models import LSTMClassifier, MLPClassifier, MLPRegressor
 
@@ -350,3 +351,33 @@ def test_features_of_other_symbols():
         live.push_many({"A": MARKET[0]})
     with pytest.raises(ValueError, match="take no other symbols"):
         FeatureSet("ohlcv4").stream().push(MARKET[0], {"ETH": eth[0]})
+
+
+def test_category_of_the_training_chooses_the_series_of_a_store(tmp_path):
+    candles = MARKET.named("XUSDT")
+    forecaster = Forecaster("ohlcv4", kd_weight=0.0, student=MLPClassifier((4,), epochs=1), random_state=0)
+    with pytest.warns(UserWarning, match="say little"):
+        forecaster.fit(candles[:300], category="spot")
+    with CandleStore(tmp_path / "spot.db") as store:
+        store.write(candles, "spot")
+        live = forecaster.live()
+        np.testing.assert_array_equal(live.warm_up(store), forecaster.predict_proba(candles)[0][-1])
+        assert pickle.loads(pickle.dumps(live)).category == "spot"
+        with pytest.raises(CandleError, match="linear"):
+            forecaster.live().warm_up(store, category="linear")
+        nxt = Candle(int(candles.close_ms[-1]), *candles[len(candles) - 1][1:])
+        with LiveLoop(live, store=store) as loop:
+            loop.take(LiveCandle("XUSDT", "5m", nxt))
+        assert {(s.category, s.symbol) for s in store.series()} == {("spot", "XUSDT")}
+        assert len(store.read("XUSDT", "5m", category="spot")) == len(candles) + 1
+
+
+def test_a_state_goes_on_with_its_own_symbol_only():
+    features = FeatureSet("ohlcv4")
+    live = LiveForecaster(features, student(features), interval="5m", symbol="XUSDT")
+    live.warm_up(MARKET[:50].named("XUSDT"))
+    state = json.loads(json.dumps(live.state()))
+    again = LiveForecaster(features, live.model, interval="5m", symbol="XUSDT", state=state)
+    assert again.last_ms == live.last_ms
+    with pytest.raises(ValueError, match=r"XUSDT.*YUSDT"):
+        LiveForecaster(features, live.model, interval="5m", symbol="YUSDT", state=state)

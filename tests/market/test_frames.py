@@ -245,3 +245,13 @@ class TestTransformer:
         X, _ = FeatureSet("ohlcv4").fit(CANDLES).transform(CANDLES)
         np.testing.assert_allclose(got, pre.StandardScaler().fit_transform(X))
         assert pipeline.Pipeline([("f", FeatureSet("ohlcv4"))]).fit(CANDLES, np.zeros(len(CANDLES)))
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(1e-3, "seconds"), (1e3, "microseconds"), (1e6, "nanoseconds")])
+def test_start_ms_in_another_unit_is_refused(factor, unit):
+    times = CANDLES.start_ms // 1000 if factor < 1 else CANDLES.start_ms * int(factor)
+    for kind in (times, times.astype(np.float64)):
+        with pytest.raises(CandleError, match=f"start_ms holds numbers .* {unit}"):
+            Candles.from_frame({"start_ms": kind, **columns()})
+    assert Candles.from_frame({"timestamp": times, **columns()}) == BARE
+    assert Candles.from_frame({"start_ms": CANDLES.start_ms, **columns()}) == BARE
