@@ -82,8 +82,8 @@ def test_a_build_of_one_lane_says_so(monkeypatch):
 
 
 # Which parts a part may import when it is loaded: itself and what stands before it.
-ROAD = ("_version", "_files", "_io", "_parallel", "reference", "_core", "_check", "losses", "evaluation", "market")
-ROAD += ("features", "models", "distill")
+ROAD = ("_version", "_defaults", "_files", "_io", "_parallel", "reference", "_core", "_check", "losses", "evaluation")
+ROAD += ("market", "features", "models", "distill")
 ROAD += ("aggregate", "federated", "condense", "deploy", "forecast", "flower", "experiments", "cli")
 PACKAGE = Path(fastkd.__file__).parent
 

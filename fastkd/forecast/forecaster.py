@@ -28,6 +28,7 @@ from fastkd.forecast.live import LiveForecaster, reader_of
 from fastkd.forecast.parts import Rows, as_markets, check_parts, cut, join, rows_of, span_text
 from fastkd.forecast.signals import signal_frame
 from fastkd.forecast.values import ReturnReport, return_report
+from fastkd.forecast.walking import walk
 from fastkd.market import Candles
 from fastkd.models._base import NotFittedError
 
@@ -369,7 +370,8 @@ class Forecaster:
             Dates that were trained on, another interval or symbol, no rows with a label.
         """
         if walk_forward is not None:
-            return self._walk(candles, walk_forward, others, any_symbol, progress or (lambda text: None), options)
+            say = progress or (lambda text: None)
+            return walk(self, candles, walk_forward, others, any_symbol, say, options)
         self._require_fitted()
         if candles is None:
             if getattr(self, "_held_out", None) is None:
@@ -399,49 +401,6 @@ class Forecaster:
                 f"{who} was trained on, {span_text(span)}{hint}"
             )
         return self._judge(self._answers(rows.X), rows, **options)
-
-    def _walk(
-        self,
-        candles: Any,
-        folds: int,
-        others: Any,
-        any_symbol: bool,
-        say: Callable[[str], None],
-        options: dict[str, Any],
-    ) -> Report:
-        require_settings(self)
-        if isinstance(folds, bool) or not isinstance(folds, int) or folds < 1:
-            raise ValueError(f"walk_forward must be a number of periods, at least 1; got {folds!r}")
-        if candles is None and getattr(self, "_all_rows", None) is None:
-            raise ValueError("walk_forward needs candles: the forecaster was not fitted here")
-        if candles is None:
-            rows, interval = self._all_rows, self.interval
-            symbols = self.symbol if isinstance(self.symbol, tuple) else (self.symbol,)
-        else:
-            markets = as_markets(candles)
-            for market in markets if self.__sklearn_is_fitted__() else ():
-                self.require_market(market, any_symbol=any_symbol)
-            rows, interval = self._rows(markets, others), str(markets[0].interval)
-            symbols = tuple(market.symbol for market in markets)
-        times = np.sort(rows.known_at_ms)
-        if len(times) < 10 * (folds + 1):
-            raise ValueError(f"{len(times)} rows are too few for walk_forward={folds}")
-        edges = [int(times[len(times) * k // (folds + 1)]) for k in range(1, folds + 1)] + [int(times[-1]) + 1]
-        answers, tested, numbers, constants = [], [], [], []
-        for fold in range(folds):
-            train, later = cut(rows, edges[fold])
-            test = later[later.known_at_ms < edges[fold + 1]]
-            say(f"period {fold + 1} of {folds}")
-            check_teachers(self, test.span, interval, symbols)
-            learned = learn(self, train, lambda text: None)
-            predict = learned.student.predictor()
-            answers.append(predict(np.ascontiguousarray(test.X, predict.dtype)))
-            tested.append(test)
-            numbers.append(np.full(len(test), fold))
-            constants.append(np.full(len(test), learned.constant))
-        if self.labels.names:
-            options = {"folds": np.concatenate(numbers), **options}
-        return self._judge(np.concatenate(answers), join(tested), np.concatenate(constants), **options)
 
     def _judge(self, answers: NDArray[Any], rows: Rows, constant: Any = None, **options: Any) -> Report:
         block = {"block": max(self.labels.horizon, round(2 * len(rows) ** (1 / 3)))}

@@ -128,7 +128,7 @@ def taught(forecaster: Forecaster, rows: Rows, say: Callable[[str], None]) -> An
 
 def require_settings(forecaster: Forecaster) -> None:
     """Raise if training anew needs what the file of a loaded forecaster could not hold."""
-    needed = ["student", "random_state"]
+    needed = ["student", "random_state", "kd_weight"]
     if forecaster.kd_weight != 0.0:
         needed += ["teacher"] if isinstance(forecaster.labels, Return) else ["teacher", "temperature"]
     for name in needed:
