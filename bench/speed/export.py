@@ -3,7 +3,7 @@
 The C is called in a loop in C, what is Python in a loop in Python. Errors are those of a probability against float64;
 "nan" is the largest probability that a row with NaN or infinity is given, 0 where it is refused. On the Cortex-M4
 (QEMU) seconds stand for executed instructions. onnx2c, which neither PyPI nor Debian has, is taken from PATH.
-Run: ``python -m bench.export --json PATH [--quick]``.
+Run: ``python -m bench.speed.export --json PATH [--quick]``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.common import Contender, optional
 ROWS = 256
 KINDS = ("MLP, relu", "MLP, tanh", "MLP, gelu", "LSTM 30 x 8", "CNN 30 x 8")
 COMPILERS = (("gcc", "-O2"), ("gcc", "-O3 -march=native"), ("clang", "-O3 -march=native"))
-BOARD = Path(__file__).parents[1] / "tests" / "deploy" / "export" / "board"
+BOARD = Path(__file__).parents[2] / "tests" / "deploy" / "export" / "board"
 M4 = "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard"
 M0 = "-mcpu=cortex-m0plus -mthumb"
 LOOP = """
