@@ -275,7 +275,7 @@ def write(name: str, options: argparse.Namespace, cases: list[dict[str, Any]]) -
     flags = (" --quick" if options.quick else "") + (f" --only '{options.only}'" if options.only else "")
     result = {
         "bench": name,
-        "command": f"python -m bench.{name} --json bench/results/{name}.json{flags}",
+        "command": f"python -m bench.{name} --json bench/results/{name.rpartition('.')[2]}.json{flags}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "quick": options.quick,
         "environment": environment(),

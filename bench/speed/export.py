@@ -273,7 +273,7 @@ def main() -> None:
     kinds = KINDS[:1] if options.quick else KINDS
     cases = [machine_case(kind, 3 if options.quick else 15) for kind in kinds]
     cases += [case for kind in (kinds[0],) if (case := board_case(kind)) is not None]
-    common.write("export", options, cases)
+    common.write("speed.export", options, cases)
 
 
 if __name__ == "__main__":
